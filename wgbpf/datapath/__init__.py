@@ -1,0 +1,1 @@
+"""Data paths: who seals, opens and routes packets of established sessions. One interface, several ways."""
