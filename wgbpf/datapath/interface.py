@@ -211,6 +211,10 @@ class DataPath(ABC):
     def send(self, datagram: SendDatagram) -> None:
         """Send a handshake message or cookie reply as it is."""
 
+    @abstractmethod
+    def refuse(self, packet: bytes) -> None:
+        """Tell the sender of an inner packet that it goes nowhere (ICMP unreachable)."""
+
     # --- facts ---
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from . import inner
-from .actions import Action, HandshakeEnded, HandshakeResult, Role, Traffic
+from .actions import Action, HandshakeEnded, HandshakeResult, Role, SetEndpoint, Traffic
 from .addresses import Endpoint, Path
 from .allowedips import Network
 from .changes import DeviceChange
@@ -97,6 +97,8 @@ class Device:
         """A datagram from the UDP socket; `ds` is its outer DS byte. Handshakes are queued."""
         try:
             message = parse(datagram)
+            if not self._state.up:
+                raise Rejected(Drop.INTERFACE_DOWN)
             if isinstance(message, Data):
                 self._receiver.data(message, path, ds, now, len(datagram))
             else:
@@ -189,6 +191,20 @@ class Device:
             self._sender.rekey_if_due_after_send(peer, now)
         if received is not None and keypair.rekey_after_receive(received):
             self._sender.rekey_if_due_after_receive(peer, now)
+
+    def paths(self) -> dict[int, Path]:
+        """Peers that are answered from a fixed source address, and that path."""
+        peers = self._state.peers.values()
+        return {p.number: p.path for p in peers if p.path is not None and p.path.local is not None}
+
+    def forget_sources(self, numbers: Iterable[int]) -> list[Action]:
+        """Addresses or routes changed: let routing choose the source towards these peers again."""
+        for number in numbers:
+            peer = self._state.peers.get(number)
+            if peer is not None:
+                peer.clear_source()
+                self._state.emit(SetEndpoint(number, peer.path))
+        return self._state.take_actions()
 
     # --- time ---
 

@@ -9,6 +9,7 @@ class Drop(StrEnum):
     # The datagram is no WireGuard message (section 5.4).
     BAD_TYPE = "bad_type"
     BAD_LENGTH = "bad_length"
+    INTERFACE_DOWN = "interface_down"
     # Handshake messages.
     NO_PRIVATE_KEY = "no_private_key"
     BAD_MAC1 = "bad_mac1"
