@@ -356,5 +356,3 @@ class TunDataPath(DataPath):
 
     def _drop(self, direction: Direction, reason: DataDrop) -> None:
         self._drops[direction, reason.value] += 1
-
-

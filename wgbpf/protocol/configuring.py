@@ -1,6 +1,6 @@
 """Applies a DeviceChange: the difference to the present state, and nothing where there is none."""
 
-from .actions import RemovePeer, RestrictSession, SetEndpoint, SetPeer
+from .actions import RemovePeer, RestrictSession, SetPeer
 from .addresses import Path
 from .allowedips import Network
 from .changes import DeviceChange, PeerChange
@@ -84,9 +84,7 @@ class Configurator:
 
     def _clear_sources(self) -> None:
         for peer in self._state.peers.values():
-            if peer.path is not None and peer.path.local is not None:
-                peer.clear_source()
-                self._state.emit(SetEndpoint(peer.number, peer.path))
+            self._state.clear_source(peer)
 
     # --- peers ---
 
@@ -138,8 +136,7 @@ class Configurator:
             return
         peer.configured_endpoint = change.endpoint
         if peer.path is None or peer.path.remote != change.endpoint:
-            peer.path = Path(change.endpoint)
-            self._state.emit(SetEndpoint(peer.number, peer.path))
+            self._state.set_path(peer, Path(change.endpoint))
 
     def _allowed_ips(self, peer: Peer, change: PeerChange) -> None:
         table = self._state.allowed_ips

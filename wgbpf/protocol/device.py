@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from . import inner
-from .actions import Action, HandshakeEnded, HandshakeResult, Role, SetEndpoint, Traffic
+from .actions import Action, HandshakeEnded, HandshakeResult, Role, Traffic
 from .addresses import Endpoint, Path
 from .allowedips import Network
 from .changes import DeviceChange
@@ -58,6 +58,15 @@ class Device:
     def set_wall_clock(self, offset_ns: int) -> None:
         """Unix time in ns at `now` == 0. Initiations are stamped with it."""
         self._state.wall_offset_ns = offset_ns
+
+    def set_timestamp_floor(self, ns: int) -> None:
+        """Unix time in ns below which no initiation is stamped: what an earlier process may have sent."""
+        self._state.timestamp_floor_ns = ns
+
+    @property
+    def greatest_timestamp_ns(self) -> int:
+        """Unix time in ns of the latest stamp sent; 0: none yet."""
+        return self._state.greatest_timestamp_ns
 
     def set_mtu(self, mtu: int) -> None:
         """MTU of the interface, up to which packets are padded."""
@@ -202,8 +211,7 @@ class Device:
         for number in numbers:
             peer = self._state.peers.get(number)
             if peer is not None:
-                peer.clear_source()
-                self._state.emit(SetEndpoint(number, peer.path))
+                self._state.clear_source(peer)
         return self._state.take_actions()
 
     # --- time ---
@@ -232,7 +240,7 @@ class Device:
                 timers.rearm_keepalive(now)
         if _is_due(timers.new_handshake_due(), now):
             timers.cancel_new_handshake()
-            peer.clear_source()
+            self._state.clear_source(peer)
             self._sender.initiate(peer, now)
         if _is_due(timers.zero_keys_due(), now):
             timers.zero_keys_fired()
@@ -256,7 +264,7 @@ class Device:
             return
         timers.attempts += 1
         timers.cancel_retransmit()
-        peer.clear_source()
+        state.clear_source(peer)
         self._sender.initiate(peer, now, retry=True)
 
     def _wipe(self, peer: Peer) -> None:

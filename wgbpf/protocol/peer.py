@@ -59,12 +59,12 @@ class Peer:
     def forget_static_static(self) -> None:
         self._static_static = None
 
-    def next_timestamp(self, wall_ns: int) -> bytes:
-        """A TAI64N stamp greater than any sent to this peer before, whatever the clock did."""
+    def next_timestamp_ns(self, wall_ns: int) -> int:
+        """The time to stamp an initiation with: the wall clock's, or the next step after the last one."""
         if self._last_stamp_sent is not None:
             wall_ns = max(wall_ns, next_after(self._last_stamp_sent))
         self._last_stamp_sent = stamp(wall_ns)
-        return self._last_stamp_sent
+        return wall_ns
 
     def stage(self, packet: bytes) -> int:
         """Keep a packet until there is a key; returns how many old ones had to go."""
@@ -79,11 +79,6 @@ class Peer:
         packets = list(self.staged)
         self.staged.clear()
         return packets
-
-    def clear_source(self) -> None:
-        """Let routing choose our source address again."""
-        if self.path is not None and self.path.local is not None:
-            self.path = Path(self.path.remote)
 
     def forget_pending(self) -> PendingInitiation | None:
         pending, self.pending = self.pending, None

@@ -15,7 +15,6 @@ from .actions import (
     InstallSession,
     Role,
     SendDatagram,
-    SetEndpoint,
 )
 from .addresses import Path
 from .constants import (
@@ -148,7 +147,7 @@ class Receiver:
         peer.greatest_timestamp = consumed.timestamp
         peer.last_initiation_consumed = now
         peer.handshake_rx_bytes += len(message.raw)
-        self.move(peer, path)
+        self._state.set_path(peer, path)
         peer.timers.authenticated_received(now)
         # One handshake at a time: answering overwrites our own pending initiation.
         state.forget_handshake(peer)
@@ -173,7 +172,7 @@ class Receiver:
         peer.forget_pending()
         del state.handshakes[message.receiver]
         peer.handshake_rx_bytes += len(message.raw)
-        self.move(peer, path)
+        self._state.set_path(peer, path)
         peer.timers.authenticated_received(now)
         peer.timers.handshake_complete()
         keypair = Keypair(keys, now)
@@ -205,7 +204,7 @@ class Receiver:
             raise Rejected(Drop.UNKNOWN_INDEX)
         try:
             plain = keypair.open(message.counter, message.sealed, now)
-            self.move(peer, path)
+            self._state.set_path(peer, path)
             self.confirm(peer, keypair, now)
             self.data_arrived(peer, now, empty=not plain)
             packet = self._checked(peer, plain, outer_ds) if plain else b""
@@ -242,14 +241,6 @@ class Receiver:
         peer.last_handshake_ns = self._state.wall_ns(now)
         self._state.emit(HandshakeEnded(peer.number, Role.RESPONDER, HandshakeResult.COMPLETED))
         self._sender.flush(peer, now)
-
-    def move(self, peer: Peer, path: Path) -> None:
-        """The peer was heard from there (section 6.5, roaming)."""
-        if peer.path == path:
-            return
-        peer.path = path
-        if self._state.offload:
-            self._state.emit(SetEndpoint(peer.number, path))
 
 
 class PeerRejected(Rejected):

@@ -78,7 +78,7 @@ class Sender:
                 peer.static_static(me),
                 index,
                 PrivateKey(state.rand(32)),
-                peer.next_timestamp(state.wall_ns(now)),
+                state.timestamp(peer, now),
             )
         except OpenError:
             state.indices.release(index)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from .actions import Action, Dropped, HandshakeEnded, HandshakeResult, RetireSession, Role
+from .actions import Action, Dropped, HandshakeEnded, HandshakeResult, RetireSession, Role, SetEndpoint
+from .addresses import Path
 from .agenda import Agenda
 from .allowedips import AllowedIps
 from .constants import DEFAULT_MTU, TIMER_JITTER
@@ -13,6 +14,7 @@ from .indices import IndexAllocator
 from .keypairs import Keypair
 from .peer import Peer
 from .ratelimiter import RateLimiter
+from .tai64n import stamp
 
 
 class State:
@@ -30,6 +32,8 @@ class State:
         self.mtu = DEFAULT_MTU
         self.up = True
         self.wall_offset_ns = 0
+        self.timestamp_floor_ns = 0
+        self.greatest_timestamp_ns = 0
         self.peers: dict[int, Peer] = {}
         self.by_key: dict[bytes, Peer] = {}
         self.handshakes: dict[int, Peer] = {}
@@ -58,6 +62,18 @@ class State:
         if peer.number in self.peers:
             self.agenda.set(peer.number, peer.timers.next_deadline() if self.up else None)
 
+    def clear_source(self, peer: Peer) -> None:
+        """Let routing choose our source address towards the peer again."""
+        if peer.path is not None and peer.path.local is not None:
+            self.set_path(peer, Path(peer.path.remote))
+
+    def set_path(self, peer: Peer, path: Path) -> None:
+        """The peer is reached there now; a data path that carries data is told."""
+        if peer.path != path:
+            peer.path = path
+            if self.offload:
+                self.emit(SetEndpoint(peer.number, path))
+
     # --- helpers ---
 
     def jitter(self) -> float:
@@ -67,6 +83,12 @@ class State:
     def wall_ns(self, now: float) -> int:
         """Unix time in ns."""
         return self.wall_offset_ns + int(now * 1_000_000_000)
+
+    def timestamp(self, peer: Peer, now: float) -> bytes:
+        """For an initiation: greater than any sent before, also where the wall clock was set back."""
+        ns = peer.next_timestamp_ns(max(self.wall_ns(now), self.timestamp_floor_ns))
+        self.greatest_timestamp_ns = max(self.greatest_timestamp_ns, ns)
+        return stamp(ns)
 
     def new_number(self) -> int:
         """The smallest free peer number: data paths use it as an array position."""
