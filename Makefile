@@ -1,0 +1,64 @@
+# wgbpf: every target installs what it needs (Debian 12, as root for packages and network namespaces).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 tcpdump ethtool
+
+# V=1 shows the commands and what the installers print.
+Q := $(if $(V),,@)
+QUIET := $(if $(V),,>build/setup.log 2>&1 || { cat build/setup.log >&2; exit 1; })
+
+.PHONY: help setup packages demo demo-end test test-unit test-lab lint fmt fuzz clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: packages $(VENV)/.stamp ## Debian packages and the Python environment in .venv
+
+packages:
+	$(Q)mkdir -p build
+	$(Q)missing=$$(for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null \
+	  | grep -q 'install ok installed' || echo $$p; done | xargs); \
+	if [ -n "$$missing" ]; then \
+	  echo "setup: installing $$missing"; \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -q --no-install-recommends $$missing; } $(QUIET); \
+	fi
+
+$(VENV)/.stamp: pyproject.toml
+	$(Q)mkdir -p build
+	@echo "setup: Python environment in $(VENV)"
+	$(Q){ $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --disable-pip-version-check -e '.[dev]'; } $(QUIET)
+	$(Q)touch $@
+
+demo: setup ## two hosts, one tunnel, real packets; KEEP=1 leaves the hosts up
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.lab.demo $(if $(KEEP),--keep)
+
+demo-end: setup ## ends what `make demo KEEP=1` left
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.lab.demo --end
+
+test: setup lint ## everything that .ci/run checks
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest $(ARGS)
+
+test-unit: setup ## tests that need no root
+	$(Q)$(BIN)/pytest tests/unit tests/fuzz $(ARGS)
+
+test-lab: setup ## tests on real packets between network namespaces (root)
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/lab $(ARGS)
+
+lint: setup ## ruff and mypy (strict)
+	$(Q)$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy
+
+fmt: setup ## format the Python sources
+	$(Q)$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+
+fuzz: setup ## fuzz the parsers: SECONDS=600 TARGET=core|uapi|config
+	$(Q)$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(TARGET),--target $(TARGET))
+
+clean: ## remove what was built
+	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
