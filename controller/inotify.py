@@ -1,5 +1,6 @@
 """Notices that a file was deleted (inotify(7)): `rm` of the UAPI socket ends a userspace WireGuard."""
 
+import contextlib
 import ctypes
 import os
 from pathlib import Path
@@ -25,10 +26,8 @@ class DeletionWatch:
 
     def is_gone(self) -> bool:
         """Also empties the queue of events."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)
-        except BlockingIOError:
-            pass
         try:
             return self._path.stat().st_ino != self._inode
         except FileNotFoundError:

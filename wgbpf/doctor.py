@@ -62,7 +62,9 @@ def _capabilities() -> Check:
     if "CAP_NET_ADMIN" in missing:
         return Check("privileges", Level.FAIL, f"missing {', '.join(missing)}", "run as root")
     if missing:
-        return Check("privileges", Level.NOTE, f"missing {', '.join(missing)}", "the xdp data path needs them")
+        return Check(
+            "privileges", Level.NOTE, f"missing {', '.join(missing)}", "the xdp data path needs them"
+        )
     return Check("privileges", Level.OK, ", ".join(names.values()))
 
 
@@ -139,7 +141,9 @@ def _nic(netlink: Netlink, nic: str) -> Iterator[Check]:
     if link is None:
         yield Check(nic, Level.FAIL, "no such interface", "see `ip link`")
         return
-    yield Check(nic, Level.OK if link.up else Level.NOTE, "up" if link.up else "down", _up_remedy(link.up, nic))
+    yield Check(
+        nic, Level.OK if link.up else Level.NOTE, "up" if link.up else "down", _up_remedy(link.up, nic)
+    )
     inner = link.mtu - OUTER_OVERHEAD
     if inner < _LEAST_MTU:
         remedy = f"IPv6 inside needs {_LEAST_MTU + OUTER_OVERHEAD} on {nic}"

@@ -24,7 +24,9 @@ def native_xdp(ifindex: int) -> bool | None:
     """Whether the driver runs XDP programs natively and redirects; None when the kernel does not say."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_GENERIC) as sock:
         sock.settimeout(2.0)
-        family = _ask(sock, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, _attribute(_CTRL_ATTR_FAMILY_NAME, b"netdev\0"))
+        family = _ask(
+            sock, _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY, _attribute(_CTRL_ATTR_FAMILY_NAME, b"netdev\0")
+        )
         if family is None or _CTRL_ATTR_FAMILY_ID not in family:
             return None
         number = int.from_bytes(family[_CTRL_ATTR_FAMILY_ID], "little")

@@ -293,6 +293,14 @@ class Device:
         return self._state.fwmark
 
     @property
+    def mtu(self) -> int:
+        return self._state.mtu
+
+    @property
+    def is_up(self) -> bool:
+        return self._state.up
+
+    @property
     def session_count(self) -> int:
         return len(self._state.sessions)
 

@@ -1,0 +1,60 @@
+"""The socket that wg(8) talks to: /var/run/wireguard/IF.sock (https://www.wireguard.com/xplatform/)."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+log = logging.getLogger("wgbpf")
+
+_MAX_REQUEST = 64 << 20
+_IDLE_TIMEOUT = 60.0
+_END = b"\n\n"
+
+Answer = Callable[[bytes], bytes | None]
+
+
+class UapiServer:
+    """Frames transactions; `answer` gives the reply to one, or None to hang up."""
+
+    def __init__(self, path: Path, answer: Answer) -> None:
+        self.path = path
+        self._answer = answer
+        self._server: asyncio.Server | None = None
+        self._inode = 0
+
+    async def start(self) -> None:
+        """Take the path over; a socket nobody listens on any more is in nobody's way."""
+        before = os.umask(0o022)
+        try:
+            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            os.umask(0o077)
+            self.path.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._serve, str(self.path), limit=_MAX_REQUEST)
+        finally:
+            os.umask(before)
+        self._inode = self.path.stat().st_ino
+
+    async def stop(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        with contextlib.suppress(FileNotFoundError):
+            # Somebody else's socket may lie there by now.
+            if self.path.stat().st_ino == self._inode:
+                self.path.unlink()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(
+            ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
+        ):
+            while True:
+                request = await asyncio.wait_for(reader.readuntil(_END), _IDLE_TIMEOUT)
+                reply = self._answer(request)
+                if reply is None:
+                    break
+                writer.write(reply)
+                await writer.drain()
+        writer.close()

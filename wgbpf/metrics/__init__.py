@@ -1,0 +1,1 @@
+"""What wgbpf tells Prometheus: one table of names, one snapshot, one collector."""
