@@ -1,0 +1,54 @@
+"""Fixtures of the lab. Without root or tools its tests are skipped; in CI that is a failure."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from .lab import Lab
+from .nodes import Wgbpf
+
+_TOOLS = ("ip", "nsenter", "ping", "wg", "wireguard-go", "iperf3", "tcpdump", "ethtool")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lack = _what_is_missing()
+    if lack is None:
+        return
+    for item in items:
+        if "tests/lab" in str(item.path):
+            item.add_marker(pytest.mark.skip(reason=lack))
+
+
+def _what_is_missing() -> str | None:
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if os.geteuid() != 0:
+        lack = "the lab needs root"
+    elif missing:
+        lack = f"the lab needs {', '.join(missing)} (make setup)"
+    else:
+        return None
+    if os.environ.get("CI") == "true":
+        pytest.exit(lack, returncode=1)
+    return lack
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_lab() -> Iterator[Lab]:
+    """For tests of one module that can share their hosts."""
+    with Lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def datapath(request: pytest.FixtureRequest) -> str:
+    """The data path under test: `pytest --datapath xdp`."""
+    Wgbpf.datapath = request.config.getoption("--datapath")
+    return Wgbpf.datapath
