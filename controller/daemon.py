@@ -87,9 +87,7 @@ class Daemon:
         mtu_is_ours = bool(spec.nics) and (config.file is None or config.file.interface.mtu is None)
         self._follower = Follower(self._engine, netlink, self._nics, mtu_is_ours)
         self._stack.callback(NetWatch(self._follower.changed).close)
-        log.info(
-            "%s: serving on UDP port %d (%s)", spec.interface, self._engine.device.listen_port, datapath.name
-        )
+        log.info("serving on UDP port %d (%s)", self._engine.device.listen_port, datapath.name)
 
     def _open(self, netlink: Netlink, config: Configuration) -> tuple[DataPath, int]:
         spec, settings = self._spec, self._settings

@@ -1,5 +1,6 @@
 """Serves /metrics over HTTP in threads of its own."""
 
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -39,14 +40,23 @@ class Exporter:
         self._server = server_class((host, port), _Handler)
         self._server.set_app(_routes(make_wsgi_app(registry)))
         self.port: int = self._server.server_address[1]
-        # A server that stopped has nobody to wait for: its threads are daemons.
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._stopped, self._stopping = socket.socketpair()
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._stopping.close()
         self._thread.join()
+        self._stopped.close()
+        self._server.server_close()
+
+    def _serve(self) -> None:
+        """Like serve_forever, which wakes twice a second to see whether it shall stop."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._server, selectors.EVENT_READ)
+            selector.register(self._stopped, selectors.EVENT_READ)
+            while all(key.fileobj is not self._stopped for key, _ in selector.select()):
+                self._server.handle_request()
 
 
 class _Server(ThreadingMixIn, WSGIServer):

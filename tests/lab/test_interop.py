@@ -77,21 +77,26 @@ def test_what_was_sent_minus_what_arrived_is_what_was_counted(tunnel: Tunnel) ->
     assert drops == {}
 
 
-def test_a_wrong_preshared_key_is_refused_and_counted(lab: Lab) -> None:
+@pytest.mark.parametrize("we_initiate", [True, False])
+def test_a_wrong_preshared_key_is_refused_and_counted(lab: Lab, we_initiate: bool) -> None:
     a, b = lab.host("a"), lab.host("b")
     lab.link(a, b)
     ours, theirs = Wgbpf(lab, a, 1), WireguardGo(lab, b, 2)
-    ours.add_peer(theirs, 4, encode_key(genpsk(os.urandom)))
-    theirs.add_peer(ours, None, encode_key(genpsk(os.urandom)))
+    ours.add_peer(theirs, 4 if we_initiate else None, encode_key(genpsk(os.urandom)))
+    theirs.add_peer(ours, None if we_initiate else 4, encode_key(genpsk(os.urandom)))
     ours.start()
     theirs.start()
-    assert a.ping(theirs.inner4, count=2, interval=0.5).received == 0
-    wait_until(lambda: ours.drops().get("bad_handshake", 0) >= 1, 5, "our initiation's answer is refused")
-    # As responder nobody can tell, but the peer never confirms and the next initiation says so.
-    theirs.peers[0].endpoint = ours.outer(4)
-    theirs.apply()
-    theirs.host.ping(ours.inner4, count=14, interval=0.5, wait=1)
-    text = ours.metrics()
-    assert metric(text, "wgbpf_handshakes_total", role="responder", result="unconfirmed") >= 1
-    assert metric(text, "wgbpf_handshakes_total", role="initiator", result="completed") == 0
+
+    def handshakes(role: str, result: str) -> float:
+        return metric(ours.metrics(), "wgbpf_handshakes_total", role=role, result=result)
+
+    if we_initiate:
+        assert a.ping(theirs.inner4, count=2, interval=0.5).received == 0
+        wait_until(lambda: ours.drops().get("bad_handshake", 0) >= 1, 5, "their answer does not open")
+    else:
+        # A responder cannot tell, but the peer never confirms, and its next initiation shows it.
+        b.start(["ping", "-c", "60", "-i", "0.5", ours.inner4])
+        wait_until(lambda: handshakes("responder", "unconfirmed") >= 1, 15, "our answer is not confirmed")
+    for role in ("initiator", "responder"):
+        assert handshakes(role, "completed") == 0
     assert ours.latest_handshake(theirs) == 0

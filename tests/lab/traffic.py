@@ -38,7 +38,7 @@ class PingFlow:
 _RECEIVER = """
 import select, socket, sys
 s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, 64 << 20)
+s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
 s.bind((sys.argv[1], int(sys.argv[2])))
 print("ready", flush=True)
 seen = set()
@@ -75,7 +75,8 @@ def udp_flow(
 ) -> FlowResult:
     """Numbered UDP datagrams at a steady rate (packets a second), counted at the receiver."""
     receiver = target.start([sys.executable, "-u", "-c", _RECEIVER, address, str(port)])
-    wait_until(lambda: "ready" in receiver.output, 10, "the UDP receiver listens")
+    wait_until(lambda: "ready" in receiver.output or receiver.status, 10, "the UDP receiver listens")
+    assert receiver.status is None, receiver.output
     arguments = [address, port, size, rate, seconds]
     sender = [sys.executable, "-c", _SENDER, *map(str, arguments)]
     counts = re.search(r"sent (\d+)", source.run(sender, timeout=seconds * 2 + 30))

@@ -1,13 +1,14 @@
 """The command group, and `wgbpf IFNAME`, the way wg-quick starts a userspace implementation."""
 
-import sys
-from typing import Any
+import os
 
 import click
 
 from .. import __version__
-from ..launch import EXIT_FAILED, is_interface_name
+from ..launch import is_interface_name
 from . import diagnosis, keys, lifecycle, report
+
+_BY_WG_QUICK = "WG_QUICK_USERSPACE_IMPLEMENTATION"
 
 
 class Commands(click.Group):
@@ -17,10 +18,11 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         first = args[0]
-        if first in ("-f", "--foreground") and len(args) == 2:
-            return "up", lifecycle.up, ["--foreground", args[1]]
         if self.get_command(ctx, first) is None and len(args) == 1 and is_interface_name(first):
-            return "up", lifecycle.up, [first]
+            if _BY_WG_QUICK in os.environ or any(map(str.isdigit, first)):
+                return "up", lifecycle.up, [first]
+            # Rather a misspelt command than an interface.
+            ctx.fail(f"No such command '{first}'. An interface of that name: wgbpf up {first}")
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -61,9 +63,3 @@ for command in (
     diagnosis.doctor,
 ):
     main.add_command(command)
-
-
-def fail(message: str, code: int = EXIT_FAILED) -> Any:
-    """End the program with one line on stderr."""
-    click.echo(f"wgbpf: {message}", err=True)
-    sys.exit(code)
