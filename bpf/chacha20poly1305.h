@@ -241,29 +241,36 @@ __noinline int poly1305(struct xdp_md *ctx, struct poly_job *job, __u32 at, __u3
 	return 0;
 }
 
-/* Tag of the `length` bytes of ciphertext at `at`, into job->tag. */
-static __always_inline int aead_tag(struct xdp_md *ctx, struct chacha_key *k, struct poly_job *job, __u32 at,
-				    __u32 length)
+struct aead_tag {
+	__u32 word[4];
+};
+
+/* Tag of the `length` bytes of ciphertext at `at`. */
+__noinline int aead_tag(struct xdp_md *ctx, struct chacha_key *k, struct aead_tag *tag, __u32 at, __u32 length)
 {
 	struct chacha_block first = {};
+	struct poly_job job;
 
-	if (chacha20_xor_block(k, &first, 0))
+	if (!k || !tag || chacha20_xor_block(k, &first, 0))
 		return -1;
-	__builtin_memcpy(job->key, first.word, sizeof(job->key));
-	return poly1305(ctx, job, at, length);
+	__builtin_memcpy(job.key, first.word, sizeof(job.key));
+	if (poly1305(ctx, &job, at, length))
+		return -1;
+	__builtin_memcpy(tag->word, job.tag, sizeof(tag->word));
+	return 0;
 }
 
 /* Seals `length` bytes at `from` to `to`, zero-padded to `padded`, and writes the tag behind them. */
 static __always_inline int aead_seal(struct xdp_md *ctx, struct chacha_key *k, __u32 from, __u32 to,
 				     __u32 length, __u32 padded)
 {
-	struct poly_job job;
+	struct aead_tag tag;
 
 	if (chacha20_xor(ctx, k, from, to, padded << 16 | length))
 		return -1;
-	if (aead_tag(ctx, k, &job, to, padded))
+	if (aead_tag(ctx, k, &tag, to, padded))
 		return -1;
-	return bpf_xdp_store_bytes(ctx, to + padded, job.tag, sizeof(job.tag));
+	return bpf_xdp_store_bytes(ctx, to + padded, &tag, sizeof(tag));
 }
 
 /* Opens `length` bytes of ciphertext at `at` in place; the tag follows them. 0: authentic. Nothing is decrypted
@@ -271,14 +278,14 @@ static __always_inline int aead_seal(struct xdp_md *ctx, struct chacha_key *k, _
  */
 static __always_inline int aead_open(struct xdp_md *ctx, struct chacha_key *k, __u32 at, __u32 length)
 {
-	struct poly_job job;
-	__u32 tag[4];
+	struct aead_tag ours, theirs;
 
-	if (aead_tag(ctx, k, &job, at, length))
+	if (aead_tag(ctx, k, &ours, at, length))
 		return -1;
-	if (bpf_xdp_load_bytes(ctx, at + length, tag, sizeof(tag)))
+	if (bpf_xdp_load_bytes(ctx, at + length, &theirs, sizeof(theirs)))
 		return -1;
-	if ((tag[0] ^ job.tag[0]) | (tag[1] ^ job.tag[1]) | (tag[2] ^ job.tag[2]) | (tag[3] ^ job.tag[3]))
+	if ((theirs.word[0] ^ ours.word[0]) | (theirs.word[1] ^ ours.word[1]) |
+	    (theirs.word[2] ^ ours.word[2]) | (theirs.word[3] ^ ours.word[3]))
 		return -1;
 	return chacha20_xor(ctx, k, at, at, length << 16 | length);
 }

@@ -23,6 +23,8 @@
 #define WG_MAX_INNER 3392
 /* Packets that one peer may send to the controller in a second while it has no session. */
 #define WG_STAGE_LIMIT 128
+/* At most one packet without a peer goes to the controller, for an ICMP answer, in this time. */
+#define WG_REFUSE_INTERVAL_NS 5000000ULL
 /* Frames of the controller on wg0: this EtherType (IEEE 802, local experimental), a session index, the packet. */
 #define WG_CONTROL_ETHERTYPE 0x88b5
 #define WG_MAX_CPUS 64
@@ -100,6 +102,7 @@ struct wg_control {
 	__u32 active; /* 1 after the first traffic since the controller last collected */
 	__u32 steer_above; /* packets in WG_STEER_WINDOW_NS of one session; 0: never */
 	__u32 cpus; /* entries of the cpumap that work */
+	__u64 refused_at; /* when a packet without a peer was last given to the controller */
 };
 
 #define WG_STEER_WINDOW_NS 10000000ULL
@@ -175,6 +178,7 @@ _Static_assert(sizeof(struct wg_session) == 1152, "read by wgbpf/datapath/abi.py
 _Static_assert(sizeof(struct wg_endpoint) == 48, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_sending) == 24, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_traffic) == 128, "read by wgbpf/datapath/abi.py");
+_Static_assert(sizeof(struct wg_control) == 32, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_event) == 60, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_prefix) == 20, "read by wgbpf/datapath/abi.py");
 

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* Maps and settings of all programs; objects that are loaded together share the maps by name. */
+#ifndef MAPS_H
+#define MAPS_H
+
+#include <bpf/bpf_helpers.h>
+#include "wgbpf.h"
+
+/* Set before loading. */
+struct wg_settings {
+	__u32 slot_mask; /* the low bits of a receiver index that are its position in `sessions` */
+	__u32 far_ifindex; /* the far end of wg0's veth pair: what is redirected to it arrives on wg0 */
+	__u8 near_mac[6]; /* of wg0 */
+	__u8 far_mac[6];
+};
+const volatile struct wg_settings settings;
+
+/* Sizes are placeholders where the loader sets them. */
+
+/* Keypairs by the low bits of the local index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct wg_session);
+} sessions SEC(".maps");
+
+/* Where peers are, by peer number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct wg_endpoint);
+} endpoints SEC(".maps");
+
+/* What peers send with, by peer number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct wg_sending);
+} sending SEC(".maps");
+
+/* What peers did, by peer number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct wg_traffic);
+} traffic SEC(".maps");
+
+/* Cryptokey routing: inner prefix to peer number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1 << 20);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, 8);
+	__type(value, __u32);
+} allowed4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1 << 20);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct wg_prefix);
+	__type(value, __u32);
+} allowed6 SEC(".maps");
+
+/* Our own outer addresses: only what is addressed to them is ours. IPv4 in the first word. */
+struct wg_address {
+	__be32 word[4];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct wg_address);
+	__type(value, __u32);
+} locals SEC(".maps");
+
+/* NICs that sealed packets may leave by. */
+struct {
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u32);
+} nics SEC(".maps");
+
+/* CPUs that open what another one received. */
+struct {
+	__uint(type, BPF_MAP_TYPE_CPUMAP);
+	__uint(max_entries, WG_MAX_CPUS);
+	__type(key, __u32);
+	__type(value, struct bpf_cpumap_val);
+} cpus SEC(".maps");
+
+/* Sessions that are steered to each CPU now. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WG_MAX_CPUS);
+	__type(key, __u32);
+	__type(value, __u32);
+} steered SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct wg_control);
+} control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WG_COUNTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counts SEC(".maps");
+
+/* Facts for the controller; small, so that no flood of packets hides them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+} events SEC(".maps");
+
+/* Packets for the controller. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 21);
+} packets SEC(".maps");
+
+static __always_inline void add(enum wg_count which, __u64 n)
+{
+	__u32 key = which;
+	__u64 *value = bpf_map_lookup_elem(&counts, &key);
+
+	if (value)
+		*value += n;
+}
+
+/* Every exit of a program is one of these two. */
+static __always_inline int drop(enum wg_count why)
+{
+	add(why, 1);
+	return XDP_DROP;
+}
+
+static __always_inline int pass(enum wg_count why)
+{
+	add(why, 1);
+	return XDP_PASS;
+}
+
+static __always_inline struct wg_control *controls(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&control, &zero);
+}
+
+#endif

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* From the NIC to wg0: session, key, tag, replay, confirmation, roaming, then what is inside. */
+#ifndef RECEIVE_H
+#define RECEIVE_H
+
+#include "parse.h"
+#include "session.h"
+
+enum message_type { WG_INITIATION = 1, WG_RESPONSE, WG_COOKIE_REPLY, WG_DATA };
+
+struct data_header {
+	__le32 type;
+	__le32 index;
+	__le64 counter;
+};
+
+enum ecn { NOT_ECT, ECT1, ECT0, CE };
+
+/* --- steering --- */
+
+/* The CPU with the fewest steered sessions; this one is busy with the NIC already. */
+static __always_inline __u32 choose_cpu(__u32 cpus, __u32 here)
+{
+	__u32 best = here, least = ~0U;
+
+	for (__u32 cpu = 0; cpu < WG_MAX_CPUS; cpu++) {
+		__u32 key = cpu;
+		if (cpu >= cpus)
+			break;
+		__u32 *busy = bpf_map_lookup_elem(&steered, &key);
+		if (!busy)
+			break;
+		__u32 load = *busy * 2 + (cpu == here);
+		if (load < least) {
+			least = load;
+			best = cpu;
+		}
+	}
+	return best;
+}
+
+static __always_inline void count_steered(__u32 cpu, int n)
+{
+	__u32 *busy = bpf_map_lookup_elem(&steered, &cpu);
+
+	if (busy)
+		__sync_fetch_and_add(busy, n);
+}
+
+/* Where to open the session's packet: a CPU + 1, or 0 for here. A session above the rate is given a CPU; one that
+ * stays below a quarter of it for ten windows goes back, long after the other CPU's queue has run empty, so that
+ * order holds. Only the receiving CPU writes these fields.
+ */
+__noinline __u32 steer(__u32 index, __u64 now)
+{
+	struct wg_session *s = session_at(index);
+	struct wg_control *c = controls();
+	__u32 here = bpf_get_smp_processor_id();
+
+	if (!s || !c || !c->steer_above)
+		return 0;
+	__u64 window = s->cpu ? 10 * WG_STEER_WINDOW_NS : WG_STEER_WINDOW_NS;
+	s->rate_count++;
+	if (!s->cpu && s->rate_count > c->steer_above && now - s->rate_since < window) {
+		__u32 cpu = choose_cpu(c->cpus, here);
+		count_steered(cpu, 1);
+		s->cpu = cpu + 1;
+		s->rate_since = now;
+		s->rate_count = 0;
+	} else if (now - s->rate_since >= window) {
+		if (s->cpu && s->rate_count < c->steer_above * 10 / 4) {
+			count_steered(s->cpu - 1, -1);
+			s->cpu = 0;
+		}
+		s->rate_since = now;
+		s->rate_count = 0;
+	}
+	return s->cpu == here + 1 ? 0 : s->cpu;
+}
+
+/* --- what an authentic packet proves --- */
+
+static __always_inline bool same_address(const __be32 *a, const __be32 *b)
+{
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
+/* The endpoint follows authentic packets; the controller is told where to. */
+static __noinline int roam(struct xdp_md *ctx, const struct outer *o, __u32 peer)
+{
+	struct wg_endpoint *e = bpf_map_lookup_elem(&endpoints, &peer);
+
+	if (!e || (e->port == o->port && e->family == o->family && e->local_known &&
+		   same_address(e->remote, o->remote) && same_address(e->local, o->local)))
+		return 0;
+	struct wg_event event = {
+		.kind = WG_EVENT_ROAMED, .peer = peer, .family = o->family, .port = o->port,
+		.ifindex = ctx->ingress_ifindex, .vlan = o->vlan, .local_known = 1,
+	};
+	__builtin_memcpy(event.remote, o->remote, sizeof(event.remote));
+	__builtin_memcpy(event.local, o->local, sizeof(event.local));
+	bpf_spin_lock(&e->lock);
+	e->family = event.family;
+	e->port = event.port;
+	__builtin_memcpy(e->remote, event.remote, sizeof(e->remote));
+	__builtin_memcpy(e->local, event.local, sizeof(e->local));
+	e->ifindex = event.ifindex;
+	e->vlan = event.vlan;
+	e->local_known = 1;
+	bpf_spin_unlock(&e->lock);
+	tell(&event);
+	return 1;
+}
+
+/* The first authentic packet under a responder's key: it is what the peer sends with from now on. */
+static __noinline int confirm(__u32 peer, __u32 index)
+{
+	struct wg_sending *sends = bpf_map_lookup_elem(&sending, &peer);
+	struct wg_event event = { .kind = WG_EVENT_CONFIRMED, .peer = peer, .index = index };
+
+	if (sends) {
+		sends->index = index;
+		sends->valid = 1;
+	}
+	tell(&event);
+	return 0;
+}
+
+/* --- the inner packet --- */
+
+/* RFC 6040, figure 4; false where that says drop. */
+static __always_inline bool merge_ecn(struct xdp_md *ctx, const struct inner *i, __u8 outer_ds, __u32 at)
+{
+	__u8 outer = outer_ds & 3, head[12], ecn;
+
+	if (outer == CE && i->ecn == NOT_ECT)
+		return false;
+	if (outer == CE && i->ecn != CE)
+		ecn = CE;
+	else if (outer == ECT1 && i->ecn == ECT0)
+		ecn = ECT1;
+	else
+		return true;
+	if (bpf_xdp_load_bytes(ctx, at, head, sizeof(head)))
+		return false;
+	if (i->version == 6) {
+		head[1] = (head[1] & ~0x30) | ecn << 4;
+	} else {
+		/* RFC 1624: HC' = ~(~HC + ~m + m'), where only the low byte of m differs. */
+		__u32 sum = (__u16)~(head[10] << 8 | head[11]) + (__u16)~head[1];
+		head[1] = (head[1] & ~3) | ecn;
+		sum += head[1];
+		sum = (sum & 0xffff) + (sum >> 16);
+		sum = (sum & 0xffff) + (sum >> 16);
+		sum = ~sum;
+		head[10] = sum >> 8;
+		head[11] = sum;
+	}
+	return !bpf_xdp_store_bytes(ctx, at, head, sizeof(head));
+}
+
+/* Strips the frame down to the inner packet and sends it into wg0. */
+static __always_inline int deliver(struct xdp_md *ctx, const struct inner *i, __u32 at)
+{
+	struct ethhdr eth;
+	int surplus = (int)bpf_xdp_get_buff_len(ctx) - (int)(at + i->length);
+
+	if (surplus > 0 && bpf_xdp_adjust_tail(ctx, -surplus))
+		return drop(WG_RX_FAILED);
+	if (bpf_xdp_adjust_head(ctx, at - sizeof(eth)))
+		return drop(WG_RX_FAILED);
+	for (int n = 0; n < ETH_ALEN; n++) {
+		eth.h_dest[n] = settings.near_mac[n];
+		eth.h_source[n] = settings.far_mac[n];
+	}
+	eth.h_proto = i->version == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	if (bpf_xdp_store_bytes(ctx, 0, &eth, sizeof(eth)))
+		return drop(WG_RX_FAILED);
+	return bpf_redirect(settings.far_ifindex, 0);
+}
+
+static __always_inline void count_received(__u32 peer, __u32 size, bool empty, __u64 now)
+{
+	note_received(peer, size, empty, now);
+	add(WG_RX_PACKETS, 1);
+	add(WG_RX_BYTES, size);
+}
+
+/* Rule (h) of the protocol: the packet has proved the peer, whatever is in it. */
+__noinline int accept(struct xdp_md *ctx, struct outer *o, __u32 peer, __u64 now)
+{
+	struct inner i = {};
+	enum wg_count why = 0;
+
+	if (!o || o->length < WG_OVERHEAD)
+		return drop(WG_RX_FAILED);
+	__u32 at = o->at + WG_HEADER_SIZE, room = o->length - WG_OVERHEAD;
+	if (room == 0) {
+		count_received(peer, o->length, true, now);
+		return drop(WG_RX_KEEPALIVES);
+	}
+	if (!parse_inner(ctx, &i, at, room))
+		why = WG_RX_BAD_INNER_PACKET;
+	else if (owner_of(ctx, i.version, at + (i.version == 4 ? 12 : 8)) != peer)
+		why = WG_RX_FORBIDDEN_SOURCE;
+	else if (!merge_ecn(ctx, &i, o->ds, at))
+		why = WG_RX_BAD_ECN;
+	if (why) {
+		note_received(peer, 0, false, now);
+		return drop(why);
+	}
+	count_received(peer, o->length, false, now);
+	return deliver(ctx, &i, at);
+}
+
+/* --- the message --- */
+
+struct opening {
+	struct chacha_key key;
+	__u32 peer;
+	__u32 first; /* the packet confirmed the key */
+};
+
+/* The key for a message that may still be opened; 0, or why not. */
+__noinline int take_key(__u32 index, __u64 counter, struct opening *taken, __u64 now)
+{
+	struct wg_session *s = session_at(index);
+	enum wg_count why = 0;
+
+	if (!s || !taken)
+		return WG_RX_UNKNOWN_INDEX;
+	bpf_spin_lock(&s->lock);
+	if (!is_session(s, index)) {
+		why = WG_RX_UNKNOWN_INDEX;
+	} else if (has_expired(s, now) || counter >= WG_REJECT_AFTER_MESSAGES) {
+		why = WG_RX_KEY_EXPIRED;
+	} else if (!window_accepts(s, counter)) {
+		why = WG_RX_REPLAY;
+	} else {
+		__builtin_memcpy(taken->key.key, s->receive_key, sizeof(taken->key.key));
+		taken->peer = s->peer;
+	}
+	bpf_spin_unlock(&s->lock);
+	taken->key.nonce[0] = counter;
+	taken->key.nonce[1] = counter >> 32;
+	return why;
+}
+
+/* The message was authentic; 0, or why it is refused all the same: the slot changed hands meanwhile, or another
+ * CPU took the same counter.
+ */
+__noinline int commit(__u32 index, __u64 counter, struct opening *taken)
+{
+	struct wg_session *s = session_at(index);
+	enum wg_count why = 0;
+	bool first = false;
+
+	if (!s || !taken)
+		return WG_RX_UNKNOWN_INDEX;
+	bpf_spin_lock(&s->lock);
+	if (!is_session(s, index)) {
+		why = WG_RX_UNKNOWN_INDEX;
+	} else if (!window_accepts(s, counter)) {
+		why = WG_RX_REPLAY;
+	} else {
+		window_commit(s, counter);
+		first = s->state == WG_UNCONFIRMED;
+		if (first)
+			s->state = WG_LIVE;
+	}
+	bpf_spin_unlock(&s->lock);
+	taken->first = first;
+	return why;
+}
+
+static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, bool may_steer)
+{
+	struct data_header header;
+	struct opening taken = {};
+	__u64 now = bpf_ktime_get_boot_ns();
+
+	if (bpf_xdp_load_bytes(ctx, o->at, &header, sizeof(header)))
+		return drop(WG_RX_BAD_LENGTH);
+	int why = take_key(header.index, header.counter, &taken, now);
+	if (why)
+		return drop(why);
+	if (may_steer) {
+		__u32 cpu = steer(header.index, now);
+		if (cpu && bpf_redirect_map(&cpus, cpu - 1, 0) == XDP_REDIRECT) {
+			add(WG_STEERED, 1);
+			return XDP_REDIRECT;
+		}
+	}
+	if (aead_open(ctx, &taken.key, o->at + WG_HEADER_SIZE, o->length - WG_OVERHEAD))
+		return drop(WG_RX_BAD_TAG);
+	why = commit(header.index, header.counter, &taken);
+	if (why)
+		return drop(why);
+	roam(ctx, o, taken.peer);
+	if (taken.first)
+		confirm(taken.peer, header.index);
+	return accept(ctx, o, taken.peer, now);
+}
+
+/* A frame from a NIC. The place for a guard is before `pass(WG_PASS_HANDSHAKE)`. */
+static __always_inline int receive(struct xdp_md *ctx, bool may_steer)
+{
+	struct wg_control *c = controls();
+	struct outer o = {};
+	__le32 type;
+
+	if (!c || !c->listen_port)
+		return pass(WG_PASS_OTHER);
+	switch (parse_outer(ctx, &o, c->listen_port)) {
+	case PARSED:
+		break;
+	case A_FRAGMENT:
+		return pass(WG_PASS_FRAGMENT);
+	default:
+		return pass(WG_PASS_OTHER);
+	}
+	__u64 linear = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
+	__u32 whole = bpf_xdp_get_buff_len(ctx);
+	if (o.at + o.length > whole)
+		return pass(WG_PASS_OTHER);
+	if (o.length < sizeof(type) || bpf_xdp_load_bytes(ctx, o.at, &type, sizeof(type)))
+		return drop(WG_RX_BAD_LENGTH);
+	if (type >= WG_INITIATION && type <= WG_COOKIE_REPLY)
+		return pass(WG_PASS_HANDSHAKE);
+	if (type != WG_DATA)
+		return drop(WG_RX_BAD_TYPE);
+	if (o.length < WG_OVERHEAD)
+		return drop(WG_RX_BAD_LENGTH);
+	if (o.at + o.length > linear || o.length > WG_MAX_INNER + WG_OVERHEAD)
+		return pass(WG_PASS_BIG);
+	return open_data(ctx, &o, may_steer);
+}
+
+#endif

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/* From wg0 to the NIC: peer, session, seal, outer headers, route. What needs the stack goes to the controller. */
+#ifndef SEND_H
+#define SEND_H
+
+#include "give.h"
+#include "parse.h"
+#include "session.h"
+
+#define OUTER_TTL 64
+/* BPF_FIB_LOOKUP_MARK, Linux 6.10; older kernels refuse the lookup and the stack routes. */
+#define FIB_MARK (1U << 5)
+#define CSUM_CHUNK 512
+#define CSUM_REST 64
+#define CONSUMED XDP_DROP
+
+struct outgoing {
+	__u32 peer;
+	__u32 index; /* of the session */
+	__u32 remote_index;
+	__u32 at; /* of the inner packet */
+	__u32 length;
+	__u32 padded;
+	__u64 counter;
+	__u8 ecn;
+	bool chosen; /* the controller named the session */
+};
+
+/* A copy of the peer's endpoint, taken whole. */
+struct path {
+	__u16 family;
+	__be16 port;
+	__be32 remote[4];
+	__be32 local[4];
+	__u32 local_known;
+};
+
+static __always_inline bool path_of(__u32 peer, struct path *p)
+{
+	struct wg_endpoint *e = bpf_map_lookup_elem(&endpoints, &peer);
+
+	if (!e)
+		return false;
+	bpf_spin_lock(&e->lock);
+	p->family = e->family;
+	p->port = e->port;
+	__builtin_memcpy(p->remote, e->remote, sizeof(p->remote));
+	__builtin_memcpy(p->local, e->local, sizeof(p->local));
+	p->local_known = e->local_known;
+	bpf_spin_unlock(&e->lock);
+	return p->family != 0;
+}
+
+/* --- what the controller has to do --- */
+
+static __noinline int refuse(struct xdp_md *ctx, struct wg_control *c, const struct outgoing *o)
+{
+	struct wg_event event = { .kind = WG_EVENT_REFUSE, .length = o->length };
+	__u64 now = bpf_ktime_get_boot_ns();
+
+	if (now - c->refused_at > WG_REFUSE_INTERVAL_NS) {
+		c->refused_at = now;
+		give_packet(ctx, &event, o->at);
+	}
+	return drop(WG_TX_NO_ROUTE);
+}
+
+/* Without a key the packet waits with the controller; so many of a peer a second, that one peer without a key
+ * does not take the queue from the others.
+ */
+static __noinline int stage(struct xdp_md *ctx, const struct outgoing *o, __u64 now)
+{
+	struct wg_event event = { .kind = WG_EVENT_STAGE, .peer = o->peer, .length = o->length };
+	struct wg_sending *sends = bpf_map_lookup_elem(&sending, &o->peer);
+
+	if (!sends)
+		return drop(WG_TX_FAILED);
+	if (now - sends->staged_since > 1000000000ULL) {
+		sends->staged_since = now;
+		sends->staged = 0;
+	}
+	if (sends->staged >= WG_STAGE_LIMIT)
+		return drop(WG_TX_STAGED_OVERFLOW);
+	__sync_fetch_and_add(&sends->staged, 1);
+	if (!give_packet(ctx, &event, o->at))
+		return drop(WG_TX_QUEUE_FULL);
+	add(WG_STAGED, 1);
+	return CONSUMED;
+}
+
+/* The sealed message at `at` leaves by the UDP socket: the stack resolves, fragments, chooses a source. */
+static __noinline int send_slowly(struct xdp_md *ctx, const struct outgoing *o, const struct path *p, __u32 at)
+{
+	struct wg_event event = {
+		.kind = WG_EVENT_SEND, .peer = o->peer, .length = o->padded + WG_OVERHEAD, .ds = o->ecn,
+		.family = p->family, .port = p->port, .local_known = p->local_known,
+	};
+
+	__builtin_memcpy(event.remote, p->remote, sizeof(event.remote));
+	__builtin_memcpy(event.local, p->local, sizeof(event.local));
+	if (!give_packet(ctx, &event, at))
+		return drop(WG_TX_QUEUE_FULL);
+	add(WG_SLOW_SEND, 1);
+	return CONSUMED;
+}
+
+/* --- outer headers --- */
+
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* Sum of `length` bytes of the packet at `at`, from `sum` on; 16 bits. Helpers sum with constant sizes here. */
+__noinline int sum_packet(struct xdp_md *ctx, __u32 at, __u32 length, __u32 sum)
+{
+	__u32 rest[CSUM_REST / 4] = {};
+	__u64 done = 0, left = length;
+
+	if (at > AEAD_MAX || length > AEAD_MAX)
+		return -1;
+	BOUND(left, AEAD_MAX);
+	for (int n = 0; n < AEAD_MAX / CSUM_CHUNK + 1; n++) {
+		__u64 off = at + done;
+		if (left < CSUM_CHUNK)
+			break;
+		BOUND(off, 0x1fff);
+		void *p = (void *)(long)ctx->data + off;
+		if (p + CSUM_CHUNK > (void *)(long)ctx->data_end)
+			return -1;
+		sum = bpf_csum_diff(0, 0, p, CSUM_CHUNK, sum);
+		done += CSUM_CHUNK;
+		left -= CSUM_CHUNK;
+	}
+	for (int n = 0; n < CSUM_CHUNK / CSUM_REST; n++) {
+		__u64 off = at + done;
+		if (left < CSUM_REST)
+			break;
+		BOUND(off, 0x1fff);
+		void *p = (void *)(long)ctx->data + off;
+		if (p + CSUM_REST > (void *)(long)ctx->data_end)
+			return -1;
+		sum = bpf_csum_diff(0, 0, p, CSUM_REST, sum);
+		done += CSUM_REST;
+		left -= CSUM_REST;
+	}
+	BOUND(left, CSUM_REST - 1);
+	if (left != 0) {
+		if (bpf_xdp_load_bytes(ctx, at + done, rest, left))
+			return -1;
+		sum = bpf_csum_diff(0, 0, rest, sizeof(rest), sum);
+	}
+	return fold(sum);
+}
+
+/* Writes the UDP header at `at`, whose message is in place. */
+static __noinline int write_udp(struct xdp_md *ctx, const struct path *p, __u16 our_port, __u32 at,
+				     __u32 message)
+{
+	struct udphdr udp = {
+		.source = bpf_htons(our_port), .dest = p->port, .len = bpf_htons(sizeof(udp) + message),
+	};
+	__u64 sum = 0;
+
+	for (int n = 0; n < 4; n++)
+		sum += (__u64)p->remote[n] + p->local[n];
+	sum += bpf_htons(IPPROTO_UDP) + udp.len;
+	sum += udp.source + udp.dest + udp.len;
+	int total = sum_packet(ctx, at + sizeof(udp), message, fold(sum));
+	if (total < 0)
+		return -1;
+	udp.check = ~total;
+	if (!udp.check)
+		udp.check = 0xffff;
+	return bpf_xdp_store_bytes(ctx, at, &udp, sizeof(udp));
+}
+
+static __noinline int write_ipv4(struct xdp_md *ctx, const struct outgoing *o, const struct path *p, __u32 length)
+{
+	struct iphdr ip = {
+		.version = 4, .ihl = 5, .tos = o->ecn, .ttl = OUTER_TTL, .protocol = IPPROTO_UDP,
+		.tot_len = bpf_htons(sizeof(ip) + length), .id = bpf_htons(o->counter),
+		.saddr = p->local[0], .daddr = p->remote[0],
+	};
+	__u16 *words = (__u16 *)&ip;
+	__u64 sum = 0;
+
+	for (__u32 n = 0; n < sizeof(ip) / 2; n++)
+		sum += words[n];
+	ip.check = ~fold(sum);
+	return bpf_xdp_store_bytes(ctx, sizeof(struct ethhdr), &ip, sizeof(ip));
+}
+
+static __noinline int write_ipv6(struct xdp_md *ctx, const struct outgoing *o, const struct path *p, __u32 length)
+{
+	struct ipv6hdr ip = {
+		.version = 6, .flow_lbl[0] = o->ecn << 4, .payload_len = bpf_htons(length),
+		.nexthdr = IPPROTO_UDP, .hop_limit = OUTER_TTL,
+	};
+
+	__builtin_memcpy(&ip.saddr, p->local, sizeof(ip.saddr));
+	__builtin_memcpy(&ip.daddr, p->remote, sizeof(ip.daddr));
+	return bpf_xdp_store_bytes(ctx, sizeof(struct ethhdr), &ip, sizeof(ip));
+}
+
+/* Routes by the stack's tables; the NIC's index and the Ethernet header, or 0. */
+static __noinline __u32 route(struct xdp_md *ctx, const struct path *p, __u32 ip_length, __u32 mark)
+{
+	struct bpf_fib_lookup fib = {
+		.family = p->family, .l4_protocol = IPPROTO_UDP, .dport = p->port, .tot_len = ip_length,
+		.ifindex = ctx->ingress_ifindex,
+	};
+	struct ethhdr eth;
+
+	if (!p->local_known)
+		return 0;
+	if (p->family == AF_INET) {
+		fib.ipv4_src = p->local[0];
+		fib.ipv4_dst = p->remote[0];
+	} else {
+		__builtin_memcpy(fib.ipv6_src, p->local, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, p->remote, sizeof(fib.ipv6_dst));
+	}
+	if (mark)
+		__builtin_memcpy(fib.smac, &mark, sizeof(mark));
+	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), mark ? FIB_MARK : 0) != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	__builtin_memcpy(eth.h_dest, fib.dmac, ETH_ALEN);
+	__builtin_memcpy(eth.h_source, fib.smac, ETH_ALEN);
+	eth.h_proto = p->family == AF_INET ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	return bpf_xdp_store_bytes(ctx, 0, &eth, sizeof(eth)) ? 0 : fib.ifindex;
+}
+
+/* The sealed message is at `at`: addresses it and sends it. */
+static __noinline int send_out(struct xdp_md *ctx, const struct wg_control *c, const struct outgoing *o,
+				    const struct path *p, __u32 at)
+{
+	__u32 message = o->padded + WG_OVERHEAD;
+	__u32 udp_at = at - sizeof(struct udphdr);
+	__u32 ip_length = udp_at - sizeof(struct ethhdr) + sizeof(struct udphdr) + message;
+	__u32 nic = route(ctx, p, ip_length, c->fwmark);
+
+	if (!nic)
+		return send_slowly(ctx, o, p, at);
+	if (write_udp(ctx, p, c->listen_port, udp_at, message))
+		return drop(WG_TX_FAILED);
+	int failed = p->family == AF_INET ? write_ipv4(ctx, o, p, sizeof(struct udphdr) + message) :
+					    write_ipv6(ctx, o, p, sizeof(struct udphdr) + message);
+	if (failed)
+		return drop(WG_TX_FAILED);
+	int verdict = bpf_redirect_map(&nics, nic, 0);
+	return verdict == XDP_REDIRECT ? verdict : send_slowly(ctx, o, p, at);
+}
+
+/* --- sealing --- */
+
+/* Zeros to a multiple of 16, never past the MTU (0: unknown). */
+static __always_inline __u32 padded_length(__u32 length, __u32 mtu)
+{
+	__u32 last = length;
+
+	if (mtu == 0)
+		return (length + WG_PADDING - 1) & ~(WG_PADDING - 1);
+	if (length > mtu)
+		last = length % mtu;
+	__u32 wanted = (last + WG_PADDING - 1) & ~(WG_PADDING - 1);
+	return length - last + (wanted < mtu ? wanted : mtu);
+}
+
+/* Takes a counter and copies the key, together: a counter is used once, and with no other key. */
+static __always_inline bool take_counter(struct wg_session *s, struct outgoing *o, struct chacha_key *key, __u64 now)
+{
+	bool taken = false;
+
+	bpf_spin_lock(&s->lock);
+	if (is_session(s, o->index) && s->state == WG_LIVE && (o->chosen || s->peer == o->peer) &&
+	    !has_expired(s, now) && s->send_counter < WG_REJECT_AFTER_MESSAGES) {
+		o->counter = s->send_counter++;
+		o->peer = s->peer;
+		o->remote_index = s->remote_index;
+		__builtin_memcpy(key->key, s->send_key, sizeof(key->key));
+		taken = true;
+	}
+	bpf_spin_unlock(&s->lock);
+	return taken;
+}
+
+static __always_inline int seal(struct xdp_md *ctx, const struct wg_control *c, struct outgoing *o,
+				struct chacha_key *key, const struct path *p, __u64 now)
+{
+	__u32 ip = p->family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	__u32 at = sizeof(struct ethhdr) + ip + sizeof(struct udphdr);
+	__u32 growth = at + WG_OVERHEAD + o->padded - (o->at + o->length);
+	struct {
+		__le32 type;
+		__le32 index;
+		__le64 counter;
+	} header = { 4, o->remote_index, o->counter };
+
+	if (bpf_xdp_adjust_head(ctx, -(int)growth))
+		return drop(WG_TX_FAILED);
+	key->nonce[0] = o->counter;
+	key->nonce[1] = o->counter >> 32;
+	/* From back to front: the inner packet moves WG_TAG_SIZE and the padding towards the head. */
+	if (aead_seal(ctx, key, o->at + growth, at + WG_HEADER_SIZE, o->length, o->padded) ||
+	    bpf_xdp_store_bytes(ctx, at, &header, sizeof(header)))
+		return drop(WG_TX_FAILED);
+	note_sent(o->peer, o->padded + WG_OVERHEAD, o->length == 0, o->counter, now);
+	add(WG_TX_PACKETS, 1);
+	add(WG_TX_BYTES, o->padded + WG_OVERHEAD);
+	if (o->length == 0)
+		add(WG_TX_KEEPALIVES, 1);
+	return send_out(ctx, c, o, p, at);
+}
+
+/* --- the frame --- */
+
+/* Whose packet it is and under which session; 0, or the reason why not. */
+static __noinline enum wg_count address(struct xdp_md *ctx, struct outgoing *o)
+{
+	__u32 whole = bpf_xdp_get_buff_len(ctx);
+	struct inner i = {};
+	struct ethhdr eth;
+
+	if (bpf_xdp_load_bytes(ctx, 0, &eth, sizeof(eth)))
+		return WG_TX_BAD_INNER_PACKET;
+	o->at = sizeof(eth);
+	if (eth.h_proto == bpf_htons(WG_CONTROL_ETHERTYPE)) {
+		if (bpf_xdp_load_bytes(ctx, o->at, &o->index, sizeof(o->index)))
+			return WG_TX_BAD_INNER_PACKET;
+		o->chosen = true;
+		o->at += sizeof(o->index);
+	}
+	if (whole < o->at || whole - o->at > WG_MAX_INNER)
+		return WG_TX_TOO_BIG;
+	o->length = whole - o->at;
+	if (o->chosen && o->length == 0)
+		return 0;
+	if (!parse_inner(ctx, &i, o->at, o->length))
+		return WG_TX_BAD_INNER_PACKET;
+	o->ecn = i.ecn;
+	if (o->chosen)
+		return 0;
+	o->peer = owner_of(ctx, i.version, o->at + (i.version == 4 ? 16 : 24));
+	if (o->peer == NO_PEER)
+		return WG_TX_NO_ROUTE;
+	struct wg_sending *sends = bpf_map_lookup_elem(&sending, &o->peer);
+	if (!sends || !sends->valid)
+		return WG_STAGED;
+	o->index = sends->index;
+	return 0;
+}
+
+static __always_inline int send(struct xdp_md *ctx)
+{
+	struct wg_control *c = controls();
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct outgoing o = {};
+	struct chacha_key key;
+	struct path p;
+
+	if (!c)
+		return drop(WG_TX_FAILED);
+	enum wg_count why = address(ctx, &o);
+	if (why == WG_TX_NO_ROUTE)
+		return refuse(ctx, c, &o);
+	if (why == WG_STAGED)
+		return stage(ctx, &o, now);
+	if (why)
+		return drop(why);
+	struct wg_session *s = session_at(o.index);
+	if (!s)
+		return drop(WG_TX_FAILED);
+	if (!take_counter(s, &o, &key, now))
+		return o.chosen ? drop(WG_TX_KEY_EXPIRED) : stage(ctx, &o, now);
+	if (!path_of(o.peer, &p))
+		return drop(WG_TX_NO_ENDPOINT);
+	o.padded = padded_length(o.length, c->mtu);
+	return seal(ctx, c, &o, &key, &p, now);
+}
+
+#endif
