@@ -7,18 +7,22 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 tcpdump ethtool
+PACKAGES := clang-14 libbpf-dev libbpf1 python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 tcpdump ethtool
 
 # V=1 shows the commands and what the installers print.
 Q := $(if $(V),,@)
 QUIET := $(if $(V),,>build/setup.log 2>&1 || { cat build/setup.log >&2; exit 1; })
 
-.PHONY: help setup packages demo demo-end test test-unit test-lab lint fmt fuzz clean
+CLANG ?= clang-14
+BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I/usr/include/$(shell uname -m)-linux-gnu
+BPF_OBJECTS := $(patsubst bpf/%.bpf.c,wgbpf/datapath/objects/%.o,$(wildcard bpf/*.bpf.c))
+
+.PHONY: bpf help setup packages demo demo-end test test-unit test-lab lint fmt fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: packages $(VENV)/.stamp ## Debian packages and the Python environment in .venv
+setup: packages $(VENV)/.stamp $(BPF_OBJECTS) ## Debian packages and the Python environment in .venv
 
 packages:
 	$(Q)mkdir -p build
@@ -35,6 +39,13 @@ $(VENV)/.stamp: pyproject.toml
 	@echo "setup: Python environment in $(VENV)"
 	$(Q){ $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --disable-pip-version-check -e '.[dev]'; } $(QUIET)
 	$(Q)touch $@
+
+wgbpf/datapath/objects/%.o: bpf/%.bpf.c $(wildcard bpf/*.h) | packages
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_FLAGS) -c $< -o $@
+
+bpf: $(BPF_OBJECTS) ## compile the BPF programs; print what the verifier says of them
+	$(Q)$(BIN)/python -m wgbpf.datapath.verify $(BPF_OBJECTS)
 
 demo: setup ## two hosts, one tunnel, real packets; KEEP=1 leaves the hosts up
 	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.lab.demo $(if $(KEEP),--keep)

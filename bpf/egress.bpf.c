@@ -2,7 +2,7 @@
 /* On the far end of wg0's veth pair: what is routed into wg0 arrives here. */
 #include "send.h"
 
-SEC("xdp.frags")
+SEC("xdp")
 int wg_egress(struct xdp_md *ctx)
 {
 	return send(ctx);

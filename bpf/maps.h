@@ -6,13 +6,6 @@
 #include <bpf/bpf_helpers.h>
 #include "wgbpf.h"
 
-/* Set before loading. */
-struct wg_settings {
-	__u32 slot_mask; /* the low bits of a receiver index that are its position in `sessions` */
-	__u32 far_ifindex; /* the far end of wg0's veth pair: what is redirected to it arrives on wg0 */
-	__u8 near_mac[6]; /* of wg0 */
-	__u8 far_mac[6];
-};
 const volatile struct wg_settings settings;
 
 /* Sizes are placeholders where the loader sets them. */

@@ -20,7 +20,7 @@
 #define WG_REJECT_AFTER_MESSAGES (~0ULL - (1ULL << 13))
 
 /* Longest inner packet that the programs seal or open: what is linear in one page. */
-#define WG_MAX_INNER 3392
+#define WG_MAX_INNER 3506
 /* Packets that one peer may send to the controller in a second while it has no session. */
 #define WG_STAGE_LIMIT 128
 /* At most one packet without a peer goes to the controller, for an ICMP answer, in this time. */
@@ -134,6 +134,14 @@ struct wg_event {
 struct wg_prefix {
 	__u32 bits;
 	__u8 address[16];
+};
+
+/* Constants of the programs, set before they are loaded. */
+struct wg_settings {
+	__u32 slot_mask; /* the low bits of a receiver index that are its position in `sessions` */
+	__u32 far_ifindex; /* the far end of wg0's veth pair: what is redirected to it arrives on wg0 */
+	__u8 near_mac[6]; /* of wg0 */
+	__u8 far_mac[6];
 };
 
 /* Every exit of every program, by name. The order is wgbpf/datapath/abi.py's. */

@@ -94,7 +94,8 @@ class Daemon:
         links = [link for nic in spec.nics if (link := netlink.link(nic)) is not None]
         configured = None if config.file is None else config.file.interface.mtu
         mtu = configured or default_mtu([link.mtu for link in links]) or DEFAULT_MTU
-        request = InterfaceSpec(spec.interface, mtu, spec.nics, spec.mode or settings.mode)
+        peers = 0 if config.file is None else len(config.file.peers)
+        request = InterfaceSpec(spec.interface, mtu, spec.nics, spec.mode or settings.mode, peers)
         datapath, notes = make_data_path(spec.datapath or settings.datapath, request, netlink)
         self._notes += notes
         self._stack.callback(datapath.close)

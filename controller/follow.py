@@ -14,9 +14,9 @@ _MAX_ROUTE_LOOKUPS = 64
 _MIN_MTU = 1280
 
 
-def default_mtu(nic_mtus: list[int]) -> int | None:
+def default_mtu(nic_mtus: list[int], most: int = 65_535) -> int | None:
     """MTU for the tunnel that fits the smallest NIC over IPv6; None when no NIC is known."""
-    return max(_MIN_MTU, min(nic_mtus) - OUTER_OVERHEAD) if nic_mtus else None
+    return max(_MIN_MTU, min(most, min(nic_mtus) - OUTER_OVERHEAD)) if nic_mtus else None
 
 
 class Follower:
@@ -31,6 +31,8 @@ class Follower:
         self.links()
 
     def changed(self, changes: Changes) -> None:
+        if changes.links or changes.addresses:
+            self._engine.datapath.network_changed()
         if changes.links:
             self.links()
         if changes.addresses:
@@ -55,7 +57,7 @@ class Follower:
 
     def _follow_nic_mtu(self, index: int) -> None:
         nics = [link for nic in self._nics if (link := self._netlink.link(nic)) is not None]
-        wanted = default_mtu([nic.mtu for nic in nics])
+        wanted = default_mtu([nic.mtu for nic in nics], self._engine.datapath.max_mtu)
         if wanted is not None and wanted != self._mtu:
             log.info("MTU %d: follows %s", wanted, ", ".join(self._nics))
             self._netlink.set_mtu(index, wanted)

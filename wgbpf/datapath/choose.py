@@ -3,6 +3,7 @@
 from .interface import DataPath, InterfaceSpec, UnsupportedError
 from .netlink import Netlink
 from .tun import TunDataPath
+from .xdp import XdpDataPath
 
 
 def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[DataPath, list[str]]:
@@ -10,8 +11,12 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
 
     Raises UnsupportedError when the wanted one cannot run here, DataPathError for other refusals.
     """
-    if wanted in ("kernel", "xdp"):
-        raise UnsupportedError(f"the {wanted} data path is not in this version: use --datapath tun")
+    if wanted == "kernel":
+        raise UnsupportedError("the kernel data path is not in this version: use --datapath xdp or tun")
+    if wanted == "xdp":
+        datapath: DataPath = XdpDataPath(netlink)
+        datapath.open(spec)
+        return datapath, []
     datapath = TunDataPath(netlink)
     datapath.open(spec)
     return datapath, []

@@ -59,6 +59,8 @@ class InterfaceSpec:
     nics: tuple[str, ...] = ()
     mode: str = "auto"
     """XDP attach mode: auto, native or generic."""
+    peers: int = 0
+    """How many are configured: a data path may size its tables by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,10 @@ class DataPath(ABC):
     """One way to carry packets. Not thread-safe: one event loop owns it."""
 
     name: ClassVar[str]
-    slot_bits: ClassVar[int] = 32
-    """Low bits of a receiver index that must be unique among live sessions."""
+    slot_bits: int = 32
+    """Low bits of a receiver index that must be unique among live sessions. Final after `open`."""
+    max_mtu: ClassVar[int] = 65_535
+    """Largest MTU of the interface."""
 
     # --- life ---
 
@@ -168,6 +172,9 @@ class DataPath(ABC):
     @abstractmethod
     def set_mtu(self, mtu: int) -> None:
         """The interface has another MTU now."""
+
+    def network_changed(self) -> None:  # noqa: B027  # most data paths do not care
+        """Links or addresses of this host changed."""
 
     # --- events ---
 

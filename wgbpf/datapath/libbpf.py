@@ -7,7 +7,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,17 @@ class _LinkCreate(ctypes.Structure):
     _fields_ = [("sz", c_size_t), ("flags", c_uint32), ("iter_info", c_void_p), ("pad", c_uint32 * 16)]
 
 
+class _MapInfo(ctypes.Structure):
+    _fields_ = [
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("key_size", c_uint32),
+        ("value_size", c_uint32),
+        ("max_entries", c_uint32),
+        ("rest", c_uint32 * 32),
+    ]
+
+
 class _BatchOptions(ctypes.Structure):
     _fields_ = [("sz", c_size_t), ("elem_flags", c_uint64), ("flags", c_uint64)]
 
@@ -79,6 +90,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_link_detach": (c_int, (c_int,)),
     "bpf_obj_pin": (c_int, (c_int, c_char_p)),
     "bpf_obj_get": (c_int, (c_char_p,)),
+    "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32))),
     "bpf_map_lookup_elem_flags": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     "bpf_map_delete_elem": (c_int, (c_int, c_void_p)),
@@ -169,6 +181,14 @@ class Map:
         _checked(result, f"map {self.name}")
 
 
+def map_of(name: str, fd: int) -> Map:
+    """A map by the descriptor of its pin."""
+    info = _MapInfo()
+    size = c_uint32(ctypes.sizeof(info))
+    _checked(_lib.bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)), f"map {name}")
+    return Map(name, fd, info.key_size, info.value_size, info.max_entries)
+
+
 class Program:
     def __init__(self, name: str, fd: int, instructions: int, verifier: str) -> None:
         self.name = name
@@ -213,9 +233,7 @@ class Object:
             item = following(self._handle, item)
 
     def _named_maps(self) -> dict[str, int]:
-        return {
-            _lib.bpf_map__name(m).decode(): m for m in self._each(_lib.bpf_object__next_map)
-        }
+        return {_lib.bpf_map__name(m).decode(): m for m in self._each(_lib.bpf_object__next_map)}
 
     def set_rodata(self, value: bytes) -> None:
         """The whole of .rodata. Raises OSError when the size is another one."""
@@ -243,9 +261,7 @@ class Object:
         for handle in self._each(_lib.bpf_object__next_program):
             logs[handle] = ctypes.create_string_buffer(_LOG_BYTES)
             _lib.bpf_program__set_log_level(handle, 4)
-            _lib.bpf_program__set_log_buf(
-                handle, ctypes.cast(logs[handle], c_char_p), _LOG_BYTES
-            )
+            _lib.bpf_program__set_log_buf(handle, ctypes.cast(logs[handle], c_char_p), _LOG_BYTES)
         result = _lib.bpf_object__load(self._handle)
         if result < 0:
             said = " / ".join(
@@ -308,7 +324,13 @@ class RingBuffers:
 def attach_xdp(program_fd: int, ifindex: int, flags: int) -> int:
     """Descriptor of the new link; closing it, unless it is pinned, detaches. Raises OSError."""
     options = _LinkCreate(ctypes.sizeof(_LinkCreate), flags)
-    return _checked(_lib.bpf_link_create(program_fd, ifindex, BPF_XDP, ctypes.byref(options)), "attaching XDP")
+    return _checked(
+        _lib.bpf_link_create(program_fd, ifindex, BPF_XDP, ctypes.byref(options)), "attaching XDP"
+    )
+
+
+def detach_link(fd: int) -> None:
+    _checked(_lib.bpf_link_detach(fd), "detaching XDP")
 
 
 def update_link(link_fd: int, program_fd: int) -> None:

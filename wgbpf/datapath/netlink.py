@@ -106,6 +106,17 @@ class Netlink:
 
         return self.run(dump)
 
+    def address_owners(self) -> dict[IPv4Address | IPv6Address, int]:
+        """All addresses of this host and the index of their interface."""
+
+        def dump(ipr: Any) -> dict[IPv4Address | IPv6Address, int]:
+            found = (
+                (m.get_attr("IFA_LOCAL") or m.get_attr("IFA_ADDRESS"), m["index"]) for m in ipr.get_addr()
+            )
+            return {ip_address(text): index for text, index in found if text}
+
+        return self.run(dump)
+
     def add_address(self, index: int, interface: IPv4Interface | IPv6Interface) -> None:
         address = str(interface.ip)
         prefix = interface.network.prefixlen

@@ -52,6 +52,22 @@ class UdpSockets:
                 if error.errno != errno.EADDRINUSE or attempt == tries - 1:
                     raise
 
+    @classmethod
+    def rebind(cls, old: "UdpSockets | None", port: int, fwmark: int) -> "UdpSockets":
+        """Sockets in place of `old`. Raises OSError with `old` (or its like) still in use."""
+        if old is not None and old.port == port:
+            # Only the mark changes: the port is ours, so it must be freed first.
+            old.close()
+        try:
+            new = cls(port, fwmark)
+        except OSError:
+            if old is not None and old.port == port:
+                old.__init__(port, 0)  # type: ignore[misc]
+            raise
+        if old is not None:
+            old.close()
+        return new
+
     v4: socket.socket
     v6: socket.socket | None
 

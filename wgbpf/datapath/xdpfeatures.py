@@ -1,5 +1,6 @@
 """Asks the kernel what XDP a NIC's driver can do (netdev generic netlink family, Linux 6.3)."""
 
+import os
 import socket
 import struct
 
@@ -20,8 +21,24 @@ _NETDEV_XDP_ACT_BASIC = 1
 _NETDEV_XDP_ACT_REDIRECT = 2
 
 
+REDIRECT_TARGET = 4
+"""The driver sends frames that XDP redirects to it (NETDEV_XDP_ACT_NDO_XMIT)."""
+
+
+def online_cpus() -> int:
+    """One more than the highest CPU that runs."""
+    return max(os.sched_getaffinity(0)) + 1
+
+
 def native_xdp(ifindex: int) -> bool | None:
     """Whether the driver runs XDP programs natively and redirects; None when the kernel does not say."""
+    features = xdp_features(ifindex)
+    wanted = _NETDEV_XDP_ACT_BASIC | _NETDEV_XDP_ACT_REDIRECT
+    return None if features is None else features & wanted == wanted
+
+
+def xdp_features(ifindex: int) -> int | None:
+    """Bits of NETDEV_XDP_ACT_*; None when the kernel does not say (before Linux 6.3)."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_GENERIC) as sock:
         sock.settimeout(2.0)
         family = _ask(
@@ -34,9 +51,7 @@ def native_xdp(ifindex: int) -> bool | None:
         device = _ask(sock, number, _NETDEV_CMD_DEV_GET, request)
     if device is None or _NETDEV_A_DEV_XDP_FEATURES not in device:
         return None
-    features = int.from_bytes(device[_NETDEV_A_DEV_XDP_FEATURES], "little")
-    wanted = _NETDEV_XDP_ACT_BASIC | _NETDEV_XDP_ACT_REDIRECT
-    return features & wanted == wanted
+    return int.from_bytes(device[_NETDEV_A_DEV_XDP_FEATURES], "little")
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

@@ -1,0 +1,239 @@
+"""The mirror of bpf/wgbpf.h. A test asks the C compiler for every size, offset and number and compares."""
+
+import ctypes
+from ctypes import c_uint8, c_uint16, c_uint32, c_uint64
+from enum import IntEnum
+from typing import Final
+
+ABI: Final = 1
+KEY_WORDS: Final = 8
+WINDOW_WORDS: Final = 128
+MAX_INNER: Final = 3506
+STAGE_LIMIT: Final = 128
+CONTROL_ETHERTYPE: Final = 0x88B5
+MAX_CPUS: Final = 64
+
+
+class State(IntEnum):
+    EMPTY = 0
+    UNCONFIRMED = 1
+    LIVE = 2
+    RECEIVE_ONLY = 3
+
+
+class EventKind(IntEnum):
+    CONFIRMED = 1
+    ROAMED = 2
+    ACTIVE = 3
+    STAGE = 4
+    SEND = 5
+    REFUSE = 6
+
+
+class Count(IntEnum):
+    RX_PACKETS = 0
+    RX_BYTES = 1
+    RX_KEEPALIVES = 2
+    TX_PACKETS = 3
+    TX_BYTES = 4
+    TX_KEEPALIVES = 5
+    PASS_OTHER = 6
+    PASS_FRAGMENT = 7
+    PASS_HANDSHAKE = 8
+    PASS_BIG = 9
+    STEERED = 10
+    STEERED_ARRIVED = 11
+    SLOW_SEND = 12
+    STAGED = 13
+    EVENTS_LOST = 14
+    RX_BAD_TYPE = 15
+    RX_BAD_LENGTH = 16
+    RX_UNKNOWN_INDEX = 17
+    RX_KEY_EXPIRED = 18
+    RX_BAD_TAG = 19
+    RX_REPLAY = 20
+    RX_BAD_INNER_PACKET = 21
+    RX_FORBIDDEN_SOURCE = 22
+    RX_BAD_ECN = 23
+    RX_FAILED = 24
+    TX_BAD_INNER_PACKET = 25
+    TX_KEY_EXPIRED = 26
+    TX_NO_ROUTE = 27
+    TX_NO_ENDPOINT = 28
+    TX_TOO_BIG = 29
+    TX_STAGED_OVERFLOW = 30
+    TX_QUEUE_FULL = 31
+    TX_FAILED = 32
+
+
+class Session(ctypes.Structure):
+    """Keys are the little-endian words of the key's bytes."""
+
+    lock: int
+    local_index: int
+    remote_index: int
+    peer: int
+    state: int
+    initiator: int
+    created: int
+    send_counter: int
+    received: int
+    _fields_ = [
+        ("lock", c_uint32),
+        ("local_index", c_uint32),
+        ("remote_index", c_uint32),
+        ("peer", c_uint32),
+        ("state", c_uint32),
+        ("initiator", c_uint32),
+        ("created", c_uint64),
+        ("send_counter", c_uint64),
+        ("received", c_uint64),
+        ("send_key", c_uint8 * (4 * KEY_WORDS)),
+        ("receive_key", c_uint8 * (4 * KEY_WORDS)),
+        ("rate_since", c_uint64),
+        ("rate_count", c_uint32),
+        ("cpu", c_uint32),
+        ("window", c_uint64 * WINDOW_WORDS),
+    ]
+
+
+class Endpoint(ctypes.Structure):
+    """Addresses as bytes in network order; `port` holds its two bytes in network order."""
+
+    lock: int
+    family: int
+    ifindex: int
+    vlan: int
+    local_known: int
+    _fields_ = [
+        ("lock", c_uint32),
+        ("family", c_uint16),
+        ("port", c_uint8 * 2),
+        ("remote", c_uint8 * 16),
+        ("local", c_uint8 * 16),
+        ("ifindex", c_uint32),
+        ("vlan", c_uint16),
+        ("local_known", c_uint16),
+    ]
+
+
+class Sending(ctypes.Structure):
+    index: int
+    valid: int
+    staged: int
+    unused: int
+    staged_since: int
+    _fields_ = [
+        ("index", c_uint32),
+        ("valid", c_uint32),
+        ("staged", c_uint32),
+        ("unused", c_uint32),
+        ("staged_since", c_uint64),
+    ]
+
+
+class Traffic(ctypes.Structure):
+    rx_packets: int
+    rx_bytes: int
+    last_received: int
+    last_data_received: int
+    unanswered_received: int
+    tx_packets: int
+    tx_bytes: int
+    last_sent: int
+    last_data_sent: int
+    unanswered_sent: int
+    send_counter: int
+    _fields_ = [
+        ("rx_packets", c_uint64),
+        ("rx_bytes", c_uint64),
+        ("last_received", c_uint64),
+        ("last_data_received", c_uint64),
+        ("unanswered_received", c_uint64),
+        ("unused_rx", c_uint64 * 3),
+        ("tx_packets", c_uint64),
+        ("tx_bytes", c_uint64),
+        ("last_sent", c_uint64),
+        ("last_data_sent", c_uint64),
+        ("unanswered_sent", c_uint64),
+        ("send_counter", c_uint64),
+        ("unused_tx", c_uint64 * 2),
+    ]
+
+
+class Control(ctypes.Structure):
+    listen_port: int
+    mtu: int
+    fwmark: int
+    active: int
+    steer_above: int
+    cpus: int
+    refused_at: int
+    _fields_ = [
+        ("listen_port", c_uint32),
+        ("mtu", c_uint32),
+        ("fwmark", c_uint32),
+        ("active", c_uint32),
+        ("steer_above", c_uint32),
+        ("cpus", c_uint32),
+        ("refused_at", c_uint64),
+    ]
+
+
+class Event(ctypes.Structure):
+    kind: int
+    peer: int
+    index: int
+    length: int
+    family: int
+    ifindex: int
+    vlan: int
+    local_known: int
+    ds: int
+    _fields_ = [
+        ("kind", c_uint32),
+        ("peer", c_uint32),
+        ("index", c_uint32),
+        ("length", c_uint32),
+        ("family", c_uint16),
+        ("port", c_uint8 * 2),
+        ("remote", c_uint8 * 16),
+        ("local", c_uint8 * 16),
+        ("ifindex", c_uint32),
+        ("vlan", c_uint16),
+        ("local_known", c_uint8),
+        ("ds", c_uint8),
+    ]
+
+
+class Prefix(ctypes.Structure):
+    _fields_ = [("bits", c_uint32), ("address", c_uint8 * 16)]
+
+
+class Settings(ctypes.Structure):
+    slot_mask: int
+    far_ifindex: int
+    _fields_ = [
+        ("slot_mask", c_uint32),
+        ("far_ifindex", c_uint32),
+        ("near_mac", c_uint8 * 6),
+        ("far_mac", c_uint8 * 6),
+    ]
+
+
+STRUCTS: Final[dict[str, type[ctypes.Structure]]] = {
+    "wg_session": Session,
+    "wg_endpoint": Endpoint,
+    "wg_sending": Sending,
+    "wg_traffic": Traffic,
+    "wg_control": Control,
+    "wg_event": Event,
+    "wg_prefix": Prefix,
+    "wg_settings": Settings,
+}
+ENUMS: Final[tuple[tuple[str, type[IntEnum]], ...]] = (
+    ("WG_", State),
+    ("WG_EVENT_", EventKind),
+    ("WG_", Count),
+)
+"""Prefix of the C names, and the mirror."""
