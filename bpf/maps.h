@@ -6,7 +6,7 @@
 #include <bpf/bpf_helpers.h>
 #include "wgbpf.h"
 
-const volatile struct wg_settings settings;
+const volatile struct wg_settings settings SEC(".rodata.settings");
 
 /* Sizes are placeholders where the loader sets them. */
 

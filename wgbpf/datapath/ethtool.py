@@ -6,7 +6,7 @@ import socket
 import struct
 
 _SIOCETHTOOL = 0x8946
-_IFREQ = struct.Struct("=16sP16x")
+_IFREQ = struct.Struct("@16sP16x")
 
 GRO, GSO, TSO, TX_CHECKSUM = "gro", "gso", "tso", "tx"
 _GET = {GRO: 0x2B, GSO: 0x23, TSO: 0x1E, TX_CHECKSUM: 0x16}

@@ -236,12 +236,12 @@ class Object:
         return {_lib.bpf_map__name(m).decode(): m for m in self._each(_lib.bpf_object__next_map)}
 
     def set_rodata(self, value: bytes) -> None:
-        """The whole of .rodata. Raises OSError when the size is another one."""
-        handle = next(m for name, m in self._named_maps().items() if name.endswith(".rodata"))
+        """The settings of the programs. Raises OSError when the size is another one."""
+        handle = next(m for name, m in self._named_maps().items() if name.endswith(".rodata.settings"))
         size = c_size_t()
         start = _lib.bpf_map__initial_value(handle, ctypes.byref(size))
         if size.value != len(value):
-            raise OSError(errno.EINVAL, f"{self._path}: .rodata has {size.value} bytes, not {len(value)}")
+            raise OSError(errno.EINVAL, f"{self._path}: settings have {size.value} bytes, not {len(value)}")
         ctypes.memmove(start, value, len(value))
 
     def set_max_entries(self, name: str, entries: int) -> None:

@@ -12,7 +12,6 @@ from .libbpf import Map, Object, Program
 
 OBJECTS = Path(__file__).with_name("objects")
 _FILES = ("ingress", "egress")
-_PRIVATE = (".rodata", ".bss", ".data")
 _PEER_MAPS = ("endpoints", "sending", "traffic")
 _FAR_LINK = "link_far"
 _NIC_LINK = "link_nic_"
@@ -56,7 +55,7 @@ class XdpPrograms:
         made.share(self.maps)
         made.load()
         self.programs |= made.programs
-        shared = {name: m for name, m in made.maps.items() if not name.endswith(_PRIVATE)}
+        shared = {name: m for name, m in made.maps.items() if "." not in name}
         self.maps = shared | self.maps
 
     def adopt_maps(self) -> bool:
