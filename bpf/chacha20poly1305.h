@@ -120,7 +120,6 @@ __noinline int chacha20_xor(struct xdp_md *ctx, struct chacha_key *k, __u32 from
 			dst[i] = mid[i];
 		done += CHACHA_BLOCK;
 	}
-	/* The padding may end a block but never starts one: it only rounds up to 16. */
 	__u64 rest = length - done, out = padded - done;
 	if (out == 0)
 		return 0;
@@ -129,6 +128,15 @@ __noinline int chacha20_xor(struct xdp_md *ctx, struct chacha_key *k, __u32 from
 	if (rest != 0 && bpf_xdp_load_bytes(ctx, from + done, &block, rest))
 		return -1;
 	chacha20_xor_block(k, &block, done / CHACHA_BLOCK + 1);
+	if (out > CHACHA_BLOCK) {
+		/* The padding runs into one more block: only where the packet was longer than the MTU. */
+		if (bpf_xdp_store_bytes(ctx, to + done, &block, CHACHA_BLOCK))
+			return -1;
+		done += CHACHA_BLOCK;
+		out -= CHACHA_BLOCK;
+		__builtin_memset(&block, 0, sizeof(block));
+		chacha20_xor_block(k, &block, done / CHACHA_BLOCK + 1);
+	}
 	BOUND(out, 2 * CHACHA_BLOCK - 1);
 	if (out == 0 || out > CHACHA_BLOCK)
 		return -1;
