@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 tcpdump ethtool
+PACKAGES := python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 tcpdump nftables procps
 
 # V=1 shows the commands and what the installers print.
 Q := $(if $(V),,@)
