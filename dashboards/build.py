@@ -206,12 +206,24 @@ def alerts() -> list[_Json]:
         {
             "alert": "WgbpfPeerCannotRekey",
             "expr": (
-                f"rate({table.PEER_TRANSMIT.name}[5m]) > 0 and time() - {table.PEER_HANDSHAKE.name} > 180"
+                f"rate({table.PEER_TRANSMIT.name}[3m]) > 0 and "
+                f"time() - {table.PEER_HANDSHAKE.name} > {table.PEER_ACTIVE_SECONDS}"
             ),
-            "for": "2m",
+            # Longer than the range: else every peer that falls silent looks for a while as if we still sent.
+            "for": "4m",
             "severity": "warning",
             "summary": "Traffic for a peer finds no session.",
             "description": f"We send to {peer}, but its last handshake is older than any key may be.",
+        },
+        {
+            "alert": "WgbpfControllerDown",
+            "expr": f"up == 0 and on (instance, job) max_over_time({table.BUILD_INFO.name}[1d])",
+            "for": "2m",
+            "severity": "critical",
+            "summary": "The controller cannot be scraped any more.",
+            "description": (
+                "Nothing answers on {{ $labels.instance }}: the controller has ended, or nothing reaches it."
+            ),
         },
         {
             "alert": "WgbpfControllerUnreachable",

@@ -12,6 +12,8 @@ from tests.prometheus import tool
 from wgbpf.metrics import table
 
 _KEYWORDS = {"sum", "by", "rate", "increase", "max", "on", "group_left", "time", "and", "or", "label_values"}
+_KEYWORDS |= {"max_over_time"}
+_OUTSIDE_METRICS = {"up"}
 _OUTSIDE_LABELS = {"instance", "job", "interface"}
 
 
@@ -29,7 +31,7 @@ def unknown(expression: str) -> set[str]:
     names = set(re.findall(r"[a-zA-Z_][a-zA-Z0-9_]*", bare)) - _KEYWORDS
     metrics = names & table.BY_NAME.keys()
     labels = {label for metric in metrics for label in table.BY_NAME[metric].labels}
-    return names - metrics - labels - _OUTSIDE_LABELS
+    return names - metrics - labels - _OUTSIDE_METRICS - _OUTSIDE_LABELS
 
 
 def test_the_committed_files_are_what_the_script_writes() -> None:
