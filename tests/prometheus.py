@@ -28,13 +28,21 @@ def tool(name: str) -> str:
 def _unpack() -> str | None:
     """None, or why it could not be done."""
     _TOOLS.mkdir(parents=True, exist_ok=True)
-    for command in (["apt-get", "download", "-q", "prometheus"], ["sh", "-c", "dpkg -x prometheus_*.deb ."]):
-        try:
-            done = subprocess.run(
-                command, cwd=_TOOLS, capture_output=True, text=True, timeout=300, check=False
-            )
-        except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-            return f"prometheus cannot be had: {error}"
-        if done.returncode:
-            return f"prometheus cannot be had: {done.stderr.strip()}"
-    return None
+    try:
+        error = _run("apt-get", "download", "-q", "prometheus")
+        if error and os.geteuid() == 0:
+            # A fresh system has no package lists yet.
+            error = _run("apt-get", "update", "-q") or _run("apt-get", "download", "-q", "prometheus")
+        archives = sorted(_TOOLS.glob("prometheus_*.deb"), key=lambda path: path.stat().st_mtime)
+        error = error or _run("dpkg", "-x", archives[-1].name, ".")
+    except (FileNotFoundError, subprocess.TimeoutExpired) as failure:
+        error = str(failure)
+    return f"prometheus cannot be had: {error}" if error else None
+
+
+def _run(*command: str) -> str:
+    """What it complained about; empty when it worked."""
+    done = subprocess.run(command, cwd=_TOOLS, capture_output=True, text=True, timeout=300, check=False)
+    if not done.returncode:
+        return ""
+    return done.stderr.strip() or f"{command[0]}: exit {done.returncode}"

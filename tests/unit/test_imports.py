@@ -25,7 +25,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "wgbpf.config": ("wgbpf.config", "wgbpf.protocol"),
     "wgbpf.metrics": (
-        *("wgbpf.metrics", "wgbpf.protocol.actions", "wgbpf.protocol.drops", "wgbpf.datapath.interface"),
+        *("wgbpf.metrics", "wgbpf.datapath.interface"),
+        *(f"wgbpf.protocol.{leaf}" for leaf in ("actions", "allowedips", "drops")),
         "wgbpf.__version__",
     ),
     "wgbpf.cli": ("wgbpf",),

@@ -115,6 +115,8 @@ class Dropped:
     """Something ended here; `peer` where it is known."""
 
     reason: Drop
+    received: bool
+    """On its way in; False: on its way out."""
     peer: int | None = None
     packet: bytes | None = None
     """The inner packet, where its sender is owed an ICMP answer."""

@@ -1,11 +1,11 @@
 """A snapshot to scrape."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 from wgbpf.datapath.interface import DataDrop, Direction
-from wgbpf.metrics.snapshot import PeerSample, Snapshot, core_drop_direction
+from wgbpf.metrics.snapshot import CORE_DROPS, PeerSample, Snapshot
 from wgbpf.protocol.actions import HandshakeResult, Role
-from wgbpf.protocol.drops import Drop
 
 NOW = 1_800_000_000 * 10**9
 
@@ -14,13 +14,20 @@ def peer(number: int, age: float | None = 60, traffic: int = 1000) -> PeerSample
     """`age` of the last handshake in seconds; None: never."""
     latest = 0 if age is None else NOW - int(age * 10**9)
     return PeerSample(
-        f"key{number}=", f"name {number}", f"192.0.2.1:{number}", traffic, 2 * traffic, latest, 25, ("::/0",)
+        f"key{number}=",
+        f"name {number}",
+        f"192.0.2.1:{number}",
+        traffic,
+        2 * traffic,
+        latest,
+        25,
+        (ip_network("::/0"),),
     )
 
 
 def snapshot(*peers: PeerSample, **values: object) -> Snapshot:
     drops = {(Direction.RECEIVE, r.value): 0 for r in DataDrop}
-    drops |= {(core_drop_direction(r), r.value): 0 for r in Drop}
+    drops |= {(way, reason.value): 0 for way, reason in CORE_DROPS}
     base = Snapshot(
         interface="wg0",
         datapath="tun",
