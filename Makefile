@@ -7,7 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := clang-14 libbpf-dev libbpf1 python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 tcpdump ethtool
+PACKAGES := clang-14 libbpf-dev libbpf1 python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 \
+            tcpdump nftables procps ethtool
 
 # V=1 shows the commands and what the installers print.
 Q := $(if $(V),,@)

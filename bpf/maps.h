@@ -44,6 +44,14 @@ struct {
 	__type(value, struct wg_traffic);
 } traffic SEC(".maps");
 
+/* Whose entries those are, by peer number: public keys, for the controller that comes after this one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__uint(value_size, 32);
+} peer_keys SEC(".maps");
+
 /* Cryptokey routing: inner prefix to peer number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

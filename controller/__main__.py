@@ -34,28 +34,41 @@ _PR_SET_DUMPABLE = 4
 
 
 def main() -> int:
-    """Exit status as in DESIGN: 0 done, 1 failed, 2 usage, 3 the machine cannot do it."""
+    """Exit status: 0 done, 1 failed, 2 usage, 3 the machine cannot do it."""
     try:
         spec = LaunchSpec.from_json(sys.argv[1])
     except (IndexError, ValueError, TypeError, KeyError):
         print("controller: started by `wgbpf attach`, not by hand", file=sys.stderr)
         return EXIT_USAGE
     try:
+        lock = _lock(RUN_DIRECTORY / f"{spec.interface}.lock")
+    except AlreadyRunning as error:
+        return _failed(spec, str(error), EXIT_FAILED)
+    except OSError as error:
+        return _failed(spec, f"{error.filename}: {error.strerror}: run as root", EXIT_UNSUPPORTED)
+    code = _run(spec)
+    # An exception that nobody expected does not come by here: then the log is wanted.
+    for kind in ("lock", "log"):
+        (RUN_DIRECTORY / f"{spec.interface}.{kind}").unlink(missing_ok=True)
+    os.close(lock)
+    return code
+
+
+def _run(spec: LaunchSpec) -> int:
+    try:
         _keep_secrets()
-        lock = _lock(spec.interface)
         options = settings.load(CONFIG_DIRECTORY / "wgbpf.toml", spec.interface)
         _log_to(spec, options.log_level)
         asyncio.run(_serve(spec, options))
     except UnsupportedError as error:
         return _failed(spec, str(error), EXIT_UNSUPPORTED)
-    except (ConfigError, DataPathError, BindError, AlreadyRunning) as error:
+    except (ConfigError, DataPathError, BindError) as error:
         return _failed(spec, str(error), EXIT_FAILED)
     except PermissionError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _failed(spec, f"{where}permission denied: run as root (CAP_NET_ADMIN)", EXIT_UNSUPPORTED)
     except OSError as error:
         return _failed(spec, str(error), EXIT_FAILED)
-    os.close(lock)
     return EXIT_OK
 
 
@@ -88,16 +101,21 @@ def _keep_secrets() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _lock(interface: str) -> int:
+def _lock(path: Path) -> int:
     """One controller an interface. The lock goes with the process."""
-    RUN_DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
-    fd = os.open(RUN_DIRECTORY / f"{interface}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            os.close(fd)
+            raise AlreadyRunning(f"{path.stem}: a controller is running already (pid {pid})") from None
+        # The one before us may have removed the file between our open and our lock.
+        if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
+            break
         os.close(fd)
-        raise AlreadyRunning(f"{interface}: a controller is running already (pid {pid})") from None
     os.truncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd

@@ -10,7 +10,7 @@ from typing import Any
 
 from wgbpf.config.errors import ConfigError
 from wgbpf.config.settings import Settings
-from wgbpf.datapath.choose import make_data_path
+from wgbpf.datapath.choose import adoptable, make_data_path
 from wgbpf.datapath.interface import DataPath, DataPathError, InterfaceSpec
 from wgbpf.datapath.netlink import Netlink
 from wgbpf.launch import EXIT_OK, STATE_DIRECTORY, ControlError, LaunchSpec, Outcome, control_path, uapi_path
@@ -71,7 +71,7 @@ class Daemon:
         self._notes += config.notes
         netlink = Netlink()
         self._stack.callback(netlink.close)
-        if netlink.link(spec.interface) is not None:
+        if netlink.link(spec.interface) is not None and not adoptable(spec.interface):
             raise DataPathError(f"interface {spec.interface} exists already: choose another with --interface")
         for nic in spec.nics:
             netlink.index(nic)
@@ -107,6 +107,8 @@ class Daemon:
         indices = IndexAllocator(
             os.urandom, settings.index_prefix, settings.index_prefix_bits, datapath.slot_bits
         )
+        for index in datapath.live_indices():
+            indices.reserve(index)
         device = Device(os.urandom, indices, offload=True)
         # Up only when the interface is: the follower looks.
         device.set_up(False, 0.0)

@@ -15,6 +15,7 @@ from wgbpf.datapath.interface import (
     Active,
     Confirmed,
     DataPath,
+    Direction,
     Event,
     HandshakeReceived,
     InterfaceGone,
@@ -74,7 +75,7 @@ class Engine:
         self._timestamps = timestamps
         device.set_timestamp_floor(timestamps.floor_ns)
         self.gone = asyncio.Event()
-        self.drops: Counter[Drop] = Counter()
+        self.drops: Counter[tuple[Direction, Drop]] = Counter()
         self.handshakes: Counter[tuple[Role, HandshakeResult]] = Counter()
         self.cookie_replies = 0
         self._loop = asyncio.get_running_loop()
@@ -90,6 +91,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to serve; the data path is open and bound."""
+        self.datapath.ready()
         self.watch()
 
     def watch(self) -> None:
@@ -246,8 +248,8 @@ class Engine:
                 self.datapath.set_endpoint(peer, path)
             case RemovePeer(peer):
                 self.datapath.remove_peer(peer)
-            case Dropped(reason, _, packet):
-                self.drops[reason] += 1
+            case Dropped(reason, received, _, packet):
+                self.drops[Direction.RECEIVE if received else Direction.TRANSMIT, reason] += 1
                 if packet:
                     self.datapath.refuse(packet)
                 self._log_drop(action)

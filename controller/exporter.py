@@ -1,8 +1,10 @@
 """Serves /metrics over HTTP in threads of its own."""
 
+import io
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -22,9 +24,10 @@ _PAGE = b"<html><head><title>wgbpf</title></head><body><a href='/metrics'>metric
 def split_address(text: str) -> tuple[str, int]:
     """ADDR:PORT or [ADDR6]:PORT. Raises OSError, as a bind to nonsense would."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65_535:
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else 65_536
+    if not colon or number > 65_535 or not host.isascii() or not host.isprintable():
         raise OSError(22, f"expected ADDR:PORT, not {text!r}")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return host.strip("[]") or "127.0.0.1", number
 
 
 class Exporter:
@@ -64,6 +67,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 4 * _MAX_CLIENTS
+    """The default of 5 makes a burst of clients wait for a second SYN."""
 
     def __init__(self, *args: Any) -> None:
         self._slots = threading.BoundedSemaphore(_MAX_CLIENTS)
@@ -81,7 +86,11 @@ class _Server(ThreadingMixIn, WSGIServer):
         if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self._slots.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -97,8 +106,43 @@ class _Server6(_Server):
     address_family = socket.AF_INET6
 
 
+class _Wire(io.RawIOBase):
+    """A connection on which a client has `_CLIENT_TIMEOUT` for its whole request, not for each byte of it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._until = time.monotonic() + _CLIENT_TIMEOUT
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._connection.settimeout(_CLIENT_TIMEOUT)
+        try:
+            self._connection.sendall(data)
+        except TimeoutError as error:
+            # The word that wsgiref understands; a time-out it would print with its traceback.
+            raise ConnectionAbortedError("the client does not read") from error
+        return len(data)
+
+
 class _Handler(WSGIRequestHandler):
-    timeout = _CLIENT_TIMEOUT
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        wire = _Wire(self.connection)
+        self.rfile = io.BufferedReader(wire)
+        self.wfile = wire  # type: ignore[assignment]  # unbuffered, as the base class has it
 
     def log_message(self, format: str, *args: Any) -> None:
         """One line a scrape would fill the log."""

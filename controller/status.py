@@ -10,9 +10,8 @@ from typing import Any
 from wgbpf import __version__
 from wgbpf.config.keys import encode_key
 from wgbpf.datapath.interface import Direction
-from wgbpf.metrics.snapshot import PeerSample, Snapshot, core_drop_direction
+from wgbpf.metrics.snapshot import CORE_DROPS, PeerSample, Snapshot
 from wgbpf.protocol.actions import HandshakeResult, Role
-from wgbpf.protocol.drops import Drop
 
 from .engine import Engine, boot_time
 
@@ -74,7 +73,7 @@ class Facts:
                     peer.tx_bytes,
                     peer.last_handshake_ns,
                     peer.persistent_keepalive,
-                    tuple(str(network) for network in peer.allowed_ips),
+                    peer.allowed_ips,
                 )
                 for peer in device.peers()
             ),
@@ -82,9 +81,9 @@ class Facts:
 
     def _drops(self, drops: dict[tuple[Direction, str], int]) -> dict[tuple[Direction, str], int]:
         """Those of the data path and of the core under one name each; every name from the start."""
-        for reason in Drop:
-            key = core_drop_direction(reason), reason.value
-            drops[key] = drops.get(key, 0) + self._engine.drops[reason]
+        for way, reason in CORE_DROPS:
+            key = way, reason.value
+            drops[key] = drops.get(key, 0) + self._engine.drops[way, reason]
         return drops
 
     def for_threads(self, loop: asyncio.AbstractEventLoop) -> Callable[[], Snapshot]:
@@ -94,13 +93,19 @@ class Facts:
             answer: Future[Snapshot] = Future()
 
             def give() -> None:
+                if not answer.set_running_or_notify_cancel():
+                    return  # too late: nobody waits for it any more
                 try:
                     answer.set_result(self.snapshot())
                 except Exception as error:  # noqa: BLE001  # it belongs to the thread that asked
                     answer.set_exception(error)
 
             loop.call_soon_threadsafe(give)
-            return answer.result(_THREAD_TIMEOUT)
+            try:
+                return answer.result(_THREAD_TIMEOUT)
+            except TimeoutError:
+                answer.cancel()
+                raise
 
         return ask
 
@@ -136,7 +141,7 @@ class Facts:
                     "transferRx": p.rx_bytes,
                     "transferTx": p.tx_bytes,
                     "persistentKeepalive": p.persistent_keepalive,
-                    "allowedIps": list(p.allowed_ips),
+                    "allowedIps": [str(network) for network in p.allowed_ips],
                 }
                 for p in s.peers
             },

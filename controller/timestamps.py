@@ -20,7 +20,7 @@ class TimestampStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.floor_ns = 0
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             text = path.read_text(errors="replace").strip()
             if text.isascii() and text.isdigit():
                 self.floor_ns = int(text)

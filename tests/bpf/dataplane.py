@@ -86,7 +86,7 @@ class DataPlane:
         for name in ("ingress", "egress"):
             made = Object(compile_bpf(REPOSITORY / "bpf" / f"{name}.bpf.c"))
             made.set_rodata(bytes(abi.Settings(SLOTS - 1, LOOPBACK)))
-            for sized in ("sessions", "endpoints", "sending", "traffic"):
+            for sized in ("sessions", "endpoints", "sending", "traffic", "peer_keys"):
                 made.set_max_entries(sized, SLOTS)
             made.share(shared)
             made.load()
@@ -129,7 +129,7 @@ class DataPlane:
     def session(self, number: int, index: int = 0x1234, age: float = 1.0, initiator: bool = True) -> Keys:
         keys = (Secret(os.urandom(32)), Secret(os.urandom(32)))
         made = Session(number, index, 0xABCD0000 | number, *keys, boot() - age, initiator)
-        self.maps.write_session(made)
+        self.maps.write_session(made, number)
         if initiator:
             self.maps.set_sending(number, index)
         return Keys(made)

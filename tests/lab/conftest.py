@@ -9,7 +9,7 @@ import pytest
 from .lab import Lab
 from .nodes import Wgbpf
 
-_TOOLS = ("ip", "nsenter", "ping", "wg", "wireguard-go", "iperf3", "tcpdump", "ethtool")
+_TOOLS = ("ip", "nsenter", "ping", "wg", "wireguard-go", "iperf3", "tcpdump", "nft")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -197,9 +197,10 @@ class Lab:
             with contextlib.suppress(OSError, LabError):
                 undo()
         for host in self.hosts:
-            _delete_namespace(host.namespace)
+            delete_namespace(host.namespace)
         self.hosts.clear()
         self._undo.clear()
+        remove_traces()
 
     def on_close(self, undo: Callable[[], None]) -> None:
         self._undo.append(undo)
@@ -236,15 +237,26 @@ def sweep() -> None:
     for path in _NETNS.glob(f"{_PREFIX}*"):
         owner = re.match(rf"{_PREFIX}(\d+)-", path.name)
         if owner and not Path(f"/proc/{owner[1]}").exists():
-            _delete_namespace(path.name)
+            delete_namespace(path.name)
 
 
 def unique_interface() -> str:
     """A WireGuard interface name of this process: /var/run/wireguard is shared by all namespaces."""
-    return f"wl{os.getpid() % 10_000_000}x{next(_numbers)}"
+    name = f"wl{os.getpid() % 10_000_000}x{next(_numbers)}"
+    _interfaces.append(name)
+    return name
 
 
-def _delete_namespace(name: str) -> None:
+def remove_traces() -> None:
+    """What a controller leaves on purpose (its latest time stamp), or after it was killed."""
+    for name in _interfaces:
+        for path in (f"/var/lib/wgbpf/{name}.tai64n", f"/run/wgbpf/{name}.lock", f"/run/wgbpf/{name}.log"):
+            Path(path).unlink(missing_ok=True)
+        Path(f"/etc/wgbpf/{name}.key").unlink(missing_ok=True)
+    _interfaces.clear()
+
+
+def delete_namespace(name: str) -> None:
     """End what still runs in it (a daemon that a command left), then delete it."""
     done = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
     pids = [int(pid) for pid in done.stdout.split()]
@@ -266,3 +278,4 @@ def _ip(*arguments: str) -> None:
 
 
 _numbers = iter(range(1_000_000))
+_interfaces: list[str] = []

@@ -87,8 +87,8 @@ class Node:
         """Run the program, configure it as wg-quick would, and wait until it serves."""
         self.run_program()
         self.apply()
-        self.host.run(f"ip addr add {self.inner4}/24 dev {self.interface}")
-        self.host.run(f"ip addr add {self.inner6}/64 dev {self.interface} nodad")
+        self.host.run(f"ip addr replace {self.inner4}/24 dev {self.interface}")
+        self.host.run(f"ip addr replace {self.inner6}/64 dev {self.interface} nodad")
         self.host.run(f"ip link set {self.interface} up")
 
     def apply(self) -> None:
@@ -155,6 +155,14 @@ class Wgbpf(Node):
         ]
         self.process = self.host.start(command)
         wait_until(self._serves, 20, f"wgbpf serves {self.interface}")
+
+    def kill(self) -> None:
+        """The xdp data path goes on without its controller, and so does the interface."""
+        if self.datapath != "xdp":
+            super().kill()
+            return
+        assert self.process is not None
+        self.process.stop(signal.SIGKILL)
 
     def status(self) -> dict[str, Any]:
         text = self.host.run([sys.executable, "-m", "wgbpf.cli", "status", "--json", self.interface])

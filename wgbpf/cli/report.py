@@ -36,7 +36,8 @@ def status(interface: str | None, as_json: bool) -> None:
     elif not found:
         click.echo("wgbpf: no interface is running: start one with `wgbpf attach NIC`", err=True)
     else:
-        console = Console(highlight=False)
+        # A pipe has no width: lines must not be folded for it.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
         for state in found.values():
             _print_status(console, state)
     sys.exit(0 if found else EXIT_FAILED)

@@ -1,9 +1,15 @@
 """Which data path: what was asked for, or the best that this machine can do."""
 
-from .interface import DataPath, InterfaceSpec, UnsupportedError
+from .bpffs import Pins
+from .interface import DataPath, DataPathError, InterfaceSpec, UnsupportedError
 from .netlink import Netlink
 from .tun import TunDataPath
 from .xdp import XdpDataPath
+
+
+def adoptable(interface: str) -> bool:
+    """Whether the xdp data path still carries it for a controller that is gone."""
+    return bool(Pins(interface).names("map_"))
 
 
 def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[DataPath, list[str]]:
@@ -13,7 +19,11 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
     """
     if wanted == "kernel":
         raise UnsupportedError("the kernel data path is not in this version: use --datapath xdp or tun")
-    if wanted == "xdp":
+    if adoptable(spec.name) and wanted not in ("auto", "xdp"):
+        raise DataPathError(
+            f"{spec.name} is carried by the xdp data path: `wgbpf detach -i {spec.name}` first"
+        )
+    if wanted == "xdp" or adoptable(spec.name):
         datapath: DataPath = XdpDataPath(netlink)
         datapath.open(spec)
         return datapath, []

@@ -173,6 +173,13 @@ class DataPath(ABC):
     def set_mtu(self, mtu: int) -> None:
         """The interface has another MTU now."""
 
+    def ready(self) -> None:  # noqa: B027  # most data paths have nothing to take over
+        """The first configuration has been applied."""
+
+    def live_indices(self) -> list[int]:
+        """Of sessions taken over from an earlier process; valid after `open`."""
+        return []
+
     def network_changed(self) -> None:  # noqa: B027  # most data paths do not care
         """Links or addresses of this host changed."""
 

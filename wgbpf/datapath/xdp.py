@@ -5,13 +5,18 @@ what it sends under a session goes as a frame into the egress program, data that
 fed to the ingress program.
 """
 
+import os
 import struct
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..protocol.actions import PeerEntry, SendDatagram, Session, Traffic
 from ..protocol.addresses import Address, Path
+from ..protocol.constants import REJECT_AFTER_TIME
 from ..protocol.messages import MessageType
 from . import abi, icmp, xdpfeatures
+from .bpffs import mount
 from .interface import (
     Active,
     Confirmed,
@@ -28,6 +33,7 @@ from .interface import (
 from .libbpf import XDP_DROP, XDP_REDIRECT, RingBuffers
 from .netlink import Netlink
 from .outerframe import outer_frame
+from .peerslots import PeerSlots
 from .udp import UdpSockets
 from .vethpair import VethPair
 from .xdpmaps import XdpMaps, unpack_path
@@ -66,6 +72,11 @@ _TRANSMIT_DROPS = {
 }
 
 
+def boot_time() -> float:
+    """CLOCK_BOOTTIME in seconds."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class XdpDataPath(DataPath):
     name = "xdp"
     slot_bits = _MIN_SLOT_BITS
@@ -81,7 +92,12 @@ class XdpDataPath(DataPath):
         self._mode = "auto"
         self._far_mode = NATIVE
         self._nics: dict[str, tuple[int, str]] = {}
+        self._slots = PeerSlots(0)
         self._session_peer: dict[int, int] = {}
+        self._adopted: dict[int, int] = {}
+        self._adopted_until = 0.0
+        self._pending: list[Event] = []
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._records: list[bytes] = []
         self._send_failed = self._interface_full = self._too_big = 0
         self._owners: dict[Address, int] = {}
@@ -101,24 +117,82 @@ class XdpDataPath(DataPath):
     def _open(self, spec: InterfaceSpec) -> None:
         self._veth = veth = VethPair(self._netlink, spec.name)
         self._programs = programs = XdpPrograms(spec.name)
-        programs.pins.remove()
-        veth.create(min(spec.mtu, self.max_mtu))
+        adopting = self._take_over(veth, programs)
+        if not adopting:
+            programs.pins.remove()
+            veth.create(min(spec.mtu, self.max_mtu))
         settings = abi.Settings((1 << self.slot_bits) - 1, veth.far)
         settings.near_mac[:] = list(veth.near_mac)
         settings.far_mac[:] = list(veth.far_mac)
         programs.load(settings, 1 << self.slot_bits, 1 << self.slot_bits - 1)
         self._maps = maps = XdpMaps(programs.maps)
+        self._slots = PeerSlots(maps.max_peers)
         self._rings = RingBuffers([programs.maps["events"], programs.maps["packets"]], self._records.append)
+        if adopting:
+            self._adopt_state()
         self._attach_far()
         maps.set_control("mtu", spec.mtu)
         self._set_up_steering()
         self.network_changed()
         for nic in spec.nics:
             self.attach_nic(nic)
+
+    def _take_over(self, veth: VethPair, programs: XdpPrograms) -> bool:
+        """Whether an earlier process left an interface that is still alive."""
+        mount()
+        link = self._netlink.link(veth.name)
+        if not programs.pins.names("map_") or link is None:
+            return False
+        veth.adopt()
         try:
-            programs.pin()
+            programs.adopt()
+        except OSError as error:
+            raise DataPathError(f"taking over {veth.name}: {error}") from error
+        self.slot_bits = (programs.maps["sessions"].max_entries - 1).bit_length()
+        return True
+
+    def _adopt_state(self) -> None:
+        """Peers by their keys; sessions stay until they expire. Facts from before are in the maps, not the rings."""
+        assert self._maps is not None and self._rings is not None
+        self._slots.adopt(self._maps.peer_keys())
+        self._rings.consume()
+        self._records.clear()
+        self._adopted = {s.local_index: s.peer for s in self._maps.all_sessions()}
+        self._adopted_until = boot_time() + REJECT_AFTER_TIME
+
+    def live_indices(self) -> list[int]:
+        return list(self._adopted)
+
+    def ready(self) -> None:
+        assert self._programs is not None and self._maps is not None
+        gone = self._slots.take_unclaimed()
+        for slot in gone:
+            self._maps.remove_peer(slot)
+        for index in [i for i, slot in self._adopted.items() if slot in gone]:
+            self._maps.clear_session(index)
+            del self._adopted[index]
+        try:
+            self._programs.switch()
+            self._programs.pin()
         except OSError as error:
             raise DataPathError(f"pinning: {error}") from error
+        # Our core has no key for what still runs: a handshake each makes one.
+        for slot in set(self._adopted.values()):
+            peer = self._slots.peer(slot)
+            if peer is not None and self._maps.sending(slot) is not None:
+                self._wake(NeedsSession(peer, (b"",)))
+
+    def _wake(self, event: Event) -> None:
+        self._pending.append(event)
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _forget_adopted(self) -> None:
+        assert self._maps is not None
+        if self._adopted and boot_time() > self._adopted_until:
+            for index in self._adopted:
+                if index not in self._session_peer:
+                    self._maps.clear_session(index)
+            self._adopted.clear()
 
     def _attach_far(self) -> None:
         assert self._programs is not None and self._veth is not None
@@ -152,6 +226,9 @@ class XdpDataPath(DataPath):
             self._veth.delete()
             self._veth = None
         self._nics.clear()
+        if self._wake_fd >= 0:
+            os.close(self._wake_fd)
+            self._wake_fd = -1
 
     def bind(self, listen_port: int, fwmark: int) -> int:
         assert self._maps is not None
@@ -207,12 +284,16 @@ class XdpDataPath(DataPath):
     # --- events ---
 
     def files(self) -> list[int]:
-        files = [] if self._rings is None else [self._rings.fd]
+        files = [] if self._rings is None else [self._rings.fd, self._wake_fd]
         return files + ([] if self._udp is None else self._udp.files())
 
     def poll(self, fd: int) -> list[Event]:
         if self._rings is None or self._udp is None:
             return []
+        if fd == self._wake_fd:
+            os.eventfd_read(fd)
+            events, self._pending = self._pending, []
+            return events
         if fd == self._rings.fd:
             return self._from_programs()
         return self._from_udp(fd)
@@ -226,7 +307,11 @@ class XdpDataPath(DataPath):
             event = abi.Event.from_buffer_copy(record)
             self._program_event(event, record[_EVENT : _EVENT + event.length], events, waiting)
         self._records.clear()
-        return events + [NeedsSession(peer, tuple(packets)) for peer, packets in waiting.items()]
+        for slot, packets in waiting.items():
+            peer = self._slots.peer(slot)
+            if peer is not None:
+                events.append(NeedsSession(peer, tuple(packets)))
+        return events
 
     def _program_event(
         self, event: abi.Event, packet: bytes, events: list[Event], waiting: dict[int, list[bytes]]
@@ -235,7 +320,9 @@ class XdpDataPath(DataPath):
             case abi.EventKind.CONFIRMED:
                 events.append(Confirmed(event.index))
             case abi.EventKind.ROAMED:
-                events.append(Roamed(event.peer, unpack_path(self._located(event))))
+                peer = self._slots.peer(event.peer)
+                if peer is not None:
+                    events.append(Roamed(peer, unpack_path(self._located(event))))
             case abi.EventKind.ACTIVE:
                 events.append(Active())
             case abi.EventKind.STAGE:
@@ -302,25 +389,44 @@ class XdpDataPath(DataPath):
 
     def set_peer(self, entry: PeerEntry) -> None:
         assert self._maps is not None
-        if not self._maps.has_peer(entry.peer):
-            self._maps.add_peer(entry.peer)
-            self._maps.set_endpoint(entry.peer, entry.path)
-        self._maps.set_prefixes(entry.peer, entry.allowed_ips)
+        slot = self._slots.slot(entry.peer)
+        if slot is None:
+            slot = self._new_peer(self._maps, entry)
+        self._maps.set_prefixes(slot, entry.allowed_ips)
+
+    def _new_peer(self, maps: XdpMaps, entry: PeerEntry) -> int:
+        slot, adopted = self._slots.claim(entry.peer, entry.public_key)
+        if not adopted:
+            maps.add_peer(slot, entry.public_key)
+            maps.set_endpoint(slot, entry.path)
+            return slot
+        maps.adopt_peer(slot)
+        path = maps.endpoint(slot)
+        if path is not None:
+            # It may have roamed since it was configured.
+            self._wake(Roamed(entry.peer, path))
+        return slot
 
     def set_endpoint(self, peer: int, path: Path | None) -> None:
-        if self._maps is not None and self._maps.has_peer(peer):
-            self._maps.set_endpoint(peer, path)
+        slot = self._slots.slot(peer)
+        if self._maps is not None and slot is not None:
+            self._maps.set_endpoint(slot, path)
 
     def remove_peer(self, peer: int) -> None:
-        if self._maps is not None and self._maps.has_peer(peer):
-            self._maps.remove_peer(peer)
+        slot = self._slots.slot(peer)
+        if self._maps is not None and slot is not None:
+            self._maps.remove_peer(slot)
+            self._slots.release(peer)
 
     def install(self, session: Session) -> None:
         assert self._maps is not None
-        self._maps.write_session(session)
-        self._session_peer[session.local_index] = session.peer
+        slot = self._slots.slot(session.peer)
+        assert slot is not None
+        self._forget_adopted()
+        self._maps.write_session(session, slot)
+        self._session_peer[session.local_index] = slot
         if session.initiator:
-            self._maps.set_sending(session.peer, session.local_index)
+            self._maps.set_sending(slot, session.local_index)
 
     def restrict(self, local_index: int) -> None:
         assert self._programs is not None
@@ -337,14 +443,18 @@ class XdpDataPath(DataPath):
 
     def _stop_sending(self, local_index: int) -> None:
         assert self._maps is not None
-        peer = self._session_peer.get(local_index)
-        if peer is not None and self._maps.has_peer(peer) and self._maps.sending(peer) == local_index:
-            self._maps.set_sending(peer, None)
+        slot = self._session_peer.get(local_index)
+        if slot is not None and self._maps.has_peer(slot) and self._maps.sending(slot) == local_index:
+            self._maps.set_sending(slot, None)
 
     # --- facts ---
 
     def collect(self) -> list[Traffic]:
-        return [] if self._maps is None else self._maps.collect()
+        if self._maps is None:
+            return []
+        self._forget_adopted()
+        reports = ((self._slots.peer(report.peer), report) for report in self._maps.collect())
+        return [replace(report, peer=peer) for peer, report in reports if peer is not None]
 
     def counters(self) -> Counters:
         assert self._maps is not None and self._veth is not None

@@ -63,7 +63,7 @@ def _fill(field: "ctypes.Array[ctypes.c_uint8]", value: bytes) -> None:
     field[: len(value)] = list(value)
 
 
-def unpack_path(event: abi.Event) -> Path:
+def unpack_path(event: abi.Event | abi.Endpoint) -> Path:
     remote, local = bytes(event.remote), bytes(event.local)
     port = int.from_bytes(bytes(event.port), "big")
     if event.family == socket.AF_INET:
@@ -124,16 +124,23 @@ class XdpMaps:
 
     # --- peers ---
 
-    def add_peer(self, peer: int) -> None:
-        """Forget what an earlier peer of this number did. Raises IndexError past `max_peers`."""
-        if peer >= self.max_peers:
-            raise IndexError(f"peer {peer}: this data path was opened for {self.max_peers}")
+    def adopt_peer(self, peer: int) -> None:
+        """Go on with what an earlier process knew of it."""
+        self._seen[peer] = b""
+        self._prefixes[peer] = set()
+
+    def add_peer(self, peer: int, public_key: bytes = b"") -> None:
+        """Forget what an earlier peer in this place did."""
+        self._maps["peer_keys"].update(_key(peer), public_key.ljust(32, b"\0"))
         self._traffic.view[peer * _TRAFFIC : (peer + 1) * _TRAFFIC] = bytes(_TRAFFIC)
         self._seen[peer] = bytes(_TRAFFIC)
         self.set_sending(peer, None)
         self._prefixes[peer] = set()
 
     def remove_peer(self, peer: int) -> None:
+        if peer not in self._prefixes:
+            self.adopt_peer(peer)
+        self._maps["peer_keys"].update(_key(peer), bytes(32))
         self.set_prefixes(peer, ())
         self.set_endpoint(peer, None)
         self.set_sending(peer, None)
@@ -168,13 +175,30 @@ class XdpMaps:
     def _trie(self, network: Network) -> Map:
         return self._maps["allowed4" if network.version == 4 else "allowed6"]
 
+    def peer_keys(self) -> dict[int, bytes]:
+        """Public keys by position, of the peers that an earlier process left."""
+        keys = self._maps["peer_keys"]
+        found = ((n, keys.lookup(_key(n))) for n in range(self.max_peers))
+        return {n: key for n, key in found if key and any(key)}
+
+    def endpoint(self, peer: int) -> Path | None:
+        value = self._maps["endpoints"].lookup(_key(peer), flags=BPF_F_LOCK)
+        entry = None if value is None else abi.Endpoint.from_buffer_copy(value)
+        return None if entry is None or not entry.family else unpack_path(entry)
+
     # --- sessions ---
 
-    def write_session(self, session: Session) -> None:
-        """Into its slot, whole. A responder's waits there for its first authentic packet."""
+    def all_sessions(self) -> list[abi.Session]:
+        sessions = self._maps["sessions"]
+        values = (sessions.lookup(_key(slot), flags=BPF_F_LOCK) for slot in range(self._slot_mask + 1))
+        entries = (abi.Session.from_buffer_copy(value) for value in values if value is not None)
+        return [entry for entry in entries if entry.state]
+
+    def write_session(self, session: Session, peer: int) -> None:
+        """Into its slot, whole; `peer` is the position. A responder's waits there for its first authentic packet."""
         entry = abi.Session()
         entry.local_index, entry.remote_index = session.local_index, session.remote_index
-        entry.peer = session.peer
+        entry.peer = peer
         entry.state = abi.State.LIVE if session.initiator else abi.State.UNCONFIRMED
         entry.initiator = session.initiator
         entry.created = _ns(session.created)

@@ -12,7 +12,9 @@ from .libbpf import Map, Object, Program
 
 OBJECTS = Path(__file__).with_name("objects")
 _FILES = ("ingress", "egress")
-_PEER_MAPS = ("endpoints", "sending", "traffic")
+_PEER_MAPS = ("endpoints", "sending", "traffic", "peer_keys")
+_RENEWED = ("allowed4", "allowed6", "locals", "nics", "cpus")
+"""Maps that a controller fills anew: the programs that use the old ones run until `switch`."""
 _FAR_LINK = "link_far"
 _NIC_LINK = "link_nic_"
 
@@ -28,6 +30,8 @@ class XdpPrograms:
         self._objects: list[Object] = []
         self._links: dict[str, int] = {}
         self._adopted_fds: list[int] = []
+        self._old_links: dict[str, int] = {}
+        self._wanted: dict[str, tuple[str, int, str]] = {}
         self.maps: dict[str, Map] = {}
         self.programs: dict[str, Program] = {}
 
@@ -49,24 +53,41 @@ class XdpPrograms:
         made = Object(path)
         self._objects.append(made)
         made.set_rodata(bytes(settings))
-        made.set_max_entries("sessions", slots)
-        for name in _PEER_MAPS:
-            made.set_max_entries(name, peers)
+        for name in ("sessions", *_PEER_MAPS):
+            if name not in self.maps:
+                made.set_max_entries(name, slots if name == "sessions" else peers)
         made.share(self.maps)
         made.load()
         self.programs |= made.programs
         shared = {name: m for name, m in made.maps.items() if "." not in name}
         self.maps = shared | self.maps
 
-    def adopt_maps(self) -> bool:
-        """Use the maps that an earlier process left pinned, where all of them are there."""
-        found = {name: self.pins.get(name) for name in self.pins.names("map_")}
-        for name, fd in found.items():
-            if fd is not None:
+    def adopt(self) -> None:
+        """Use the maps that an earlier process left pinned; its links wait for `switch`. Raises OSError."""
+        for name in self.pins.names("map_"):
+            short = name.removeprefix("map_")
+            fd = self.pins.get(name)
+            if fd is not None and short not in _RENEWED:
                 self._adopted_fds.append(fd)
-                short = name.removeprefix("map_")
                 self.maps[short] = libbpf.map_of(short, fd)
-        return bool(found)
+            elif fd is not None:
+                os.close(fd)
+        self._old_links = {
+            name: fd for name in self.pins.names("link_") if (fd := self.pins.get(name)) is not None
+        }
+
+    def switch(self) -> None:
+        """From the programs of an earlier process to ours, link by link, without a gap; drop what is left over."""
+        for name in _RENEWED:
+            self.pins.unpin(f"map_{name}")
+        for name in self._old_links.keys() & self._wanted.keys():
+            program, _, _ = self._wanted.pop(name)
+            self._links[name] = self._old_links.pop(name)
+            libbpf.update_link(self._links[name], self.programs[program].fd)
+        for name, fd in self._old_links.items():
+            self._links[name] = fd
+            self._detach(name)
+        self._old_links = {}
 
     # --- links ---
 
@@ -97,15 +118,9 @@ class XdpPrograms:
 
     def _attach(self, name: str, program: str, ifindex: int, mode: str) -> None:
         fd = self.programs[program].fd
-        old = self.pins.get(name)
-        if old is not None:
-            # Left by an earlier process: the same place in the packet's way, without a gap.
-            with contextlib.suppress(OSError):
-                libbpf.update_link(old, fd)
-                self._links[name] = old
-                return
-            os.close(old)
-            self.pins.unpin(name)
+        if name in self._old_links:
+            self._wanted[name] = program, ifindex, mode
+            return
         self._links[name] = libbpf.attach_xdp(fd, ifindex, _FLAGS[mode])
         if self.pins.path.is_dir():
             self.pins.pin(name, self._links[name])
@@ -144,7 +159,7 @@ class XdpPrograms:
         for made in self._objects:
             made.close()
         self._objects.clear()
-        for fd in self._adopted_fds:
+        for fd in (*self._adopted_fds, *self._old_links.values()):
             with contextlib.suppress(OSError):
                 os.close(fd)
         self._adopted_fds.clear()

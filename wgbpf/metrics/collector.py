@@ -21,6 +21,10 @@ _NS = 1_000_000_000
 _SHARED_SECONDS = 1.0
 
 
+class NoAnswer(Exception):
+    """The controller could not be asked; the message says why."""
+
+
 class WgbpfCollector(Collector):
     """`snapshot` may raise and may block for as long as a scrape may last.
 
@@ -34,6 +38,8 @@ class WgbpfCollector(Collector):
         self._lock = threading.Lock()
         self._latest: Snapshot | None = None
         self._latest_at = 0.0
+        self._failure = ""
+        self._failed_at = 0.0
         self._previous_bytes: dict[str, int] = {}
         self._shown: list[PeerSample] = []
 
@@ -47,16 +53,23 @@ class WgbpfCollector(Collector):
             with self._lock:
                 families = list(self._families(self._fresh(began)))
         except Exception as error:  # noqa: BLE001  # whatever it is, an empty success would hide it
-            log.error("metrics: the controller could not be asked: %s", error or type(error).__name__)
+            log.error("metrics: the controller could not be asked: %s", _reason(error))
         yield _family(table.BUILD_INFO, [((__version__,), 1)])
         yield from families
         yield _family(table.COLLECTOR_SUCCESS, [(("controller",), bool(families))])
         yield _family(table.COLLECTOR_DURATION, [(("controller",), time.monotonic() - began)])
 
-    def _fresh(self, now: float) -> Snapshot:
-        if self._latest is None or now - self._latest_at > _SHARED_SECONDS:
-            self._latest = self._snapshot()
-            self._latest_at = now
+    def _fresh(self, began: float) -> Snapshot:
+        """Who waited while another scrape asked shares its answer or failure: no second wait in a row."""
+        if began < self._failed_at:
+            raise NoAnswer(self._failure)
+        if self._latest is None or began - self._latest_at > _SHARED_SECONDS:
+            try:
+                self._latest = self._snapshot()
+            except Exception as error:
+                self._failure, self._failed_at = _reason(error), time.monotonic()
+                raise
+            self._latest_at = time.monotonic()
             self._shown = self._busiest(self._latest.peers)
         return self._latest
 
@@ -94,6 +107,10 @@ class WgbpfCollector(Collector):
         yield _family(table.PEER_HANDSHAKE, seen)
         kept = [((name, p.public_key), p.persistent_keepalive) for p in shown if p.persistent_keepalive]
         yield _family(table.PEER_KEEPALIVE, kept)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _states(s: Snapshot) -> dict[str, int]:

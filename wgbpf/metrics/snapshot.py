@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 from ..datapath.interface import Direction
 from ..protocol.actions import HandshakeResult, Role
+from ..protocol.allowedips import Network
 from ..protocol.drops import Drop
 
-_TRANSMIT_DROPS = frozenset(
-    {Drop.NO_ROUTE, Drop.NO_ENDPOINT, Drop.STAGED_OVERFLOW, Drop.STAGED_TIMEOUT, Drop.NO_PRIVATE_KEY}
+_SENDING_ONLY = (Drop.NO_ROUTE, Drop.NO_ENDPOINT, Drop.STAGED_OVERFLOW, Drop.STAGED_TIMEOUT)
+_SENDING_TOO = (Drop.NO_PRIVATE_KEY, Drop.QUEUE_FULL, Drop.BAD_HANDSHAKE, Drop.BAD_INNER_PACKET)
+
+CORE_DROPS: tuple[tuple[Direction, Drop], ...] = (
+    *((Direction.RECEIVE, reason) for reason in Drop if reason not in _SENDING_ONLY),
+    *((Direction.TRANSMIT, reason) for reason in (*_SENDING_ONLY, *_SENDING_TOO)),
 )
-
-
-def core_drop_direction(reason: Drop) -> Direction:
-    """What the core refuses was on its way out (staged packets) or in (everything else)."""
-    return Direction.TRANSMIT if reason in _TRANSMIT_DROPS else Direction.RECEIVE
+"""Every way in which the core refuses something: each has its series from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class PeerSample:
     last_handshake_ns: int
     """Unix time in ns; 0: never."""
     persistent_keepalive: int
-    allowed_ips: tuple[str, ...]
+    allowed_ips: tuple[Network, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class PeerEntry:
     peer: int
     path: Path | None
     allowed_ips: tuple[Network, ...]
+    public_key: bytes = b""
+    """Who it is, for a data path that outlives the process and its peer numbers."""
 
 
 # --- Actions ------------------------------------------------------------------------------------------
@@ -115,6 +117,8 @@ class Dropped:
     """Something ended here; `peer` where it is known."""
 
     reason: Drop
+    received: bool
+    """On its way in; False: on its way out."""
     peer: int | None = None
     packet: bytes | None = None
     """The inner packet, where its sender is owed an ICMP answer."""

@@ -102,11 +102,11 @@ class Configurator:
             peer = self._create(change.public_key)
         if change.preshared_key is not None and change.preshared_key != peer.preshared_key:
             peer.preshared_key = Secret(bytes(change.preshared_key))
-        self._endpoint(peer, change)
+        moved = self._endpoint(peer, change)
         self._allowed_ips(peer, change)
         if change.persistent_keepalive is not None:
             self._keepalive(peer, change.persistent_keepalive, now)
-        if peer.staged:
+        if moved:
             self._sender.flush(peer, now)
 
     def _create(self, public_key: bytes) -> Peer:
@@ -130,13 +130,15 @@ class Configurator:
         state.emit(RemovePeer(peer.number))
         state.free_number(peer.number)
 
-    def _endpoint(self, peer: Peer, change: PeerChange) -> None:
+    def _endpoint(self, peer: Peer, change: PeerChange) -> bool:
         """An endpoint that is configured again does not undo what roaming has learned."""
         if change.endpoint is None or change.endpoint == peer.configured_endpoint:
-            return
+            return False
         peer.configured_endpoint = change.endpoint
-        if peer.path is None or peer.path.remote != change.endpoint:
-            self._state.set_path(peer, Path(change.endpoint))
+        if peer.path is not None and peer.path.remote == change.endpoint:
+            return False
+        self._state.set_path(peer, Path(change.endpoint))
+        return True
 
     def _allowed_ips(self, peer: Peer, change: PeerChange) -> None:
         table = self._state.allowed_ips

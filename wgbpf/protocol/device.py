@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from . import inner
-from .actions import Action, HandshakeEnded, HandshakeResult, Role, Traffic
+from .actions import Action, Dropped, HandshakeEnded, HandshakeResult, Role, Traffic
 from .addresses import Endpoint, Path
 from .allowedips import Network
 from .changes import DeviceChange
@@ -134,7 +134,8 @@ class Device:
         return self._state.take_actions()
 
     def _refuse(self, why: Rejected) -> None:
-        self._state.drop(why.reason, why.peer if isinstance(why, PeerRejected) else None)
+        peer = why.peer.number if isinstance(why, PeerRejected) else None
+        self._state.emit(Dropped(why.reason, True, peer))
 
     # --- the interface ---
 
@@ -144,7 +145,7 @@ class Device:
         try:
             number = state.allowed_ips.owner(inner.destination(packet))
         except Rejected as why:
-            self._refuse(why)
+            state.drop(why.reason)
             return state.take_actions()
         if number is None:
             state.drop(Drop.NO_ROUTE, packet=packet)

@@ -40,5 +40,9 @@ class IndexAllocator:
                 return self._high | low
         raise IndicesExhausted(f"{len(self._slots)} sessions are live")
 
+    def reserve(self, index: int) -> None:
+        """Its slot is taken by a session that an earlier process made."""
+        self._slots.add(index & self._slot_mask)
+
     def release(self, index: int) -> None:
         self._slots.discard(index & self._slot_mask)

@@ -98,7 +98,7 @@ class Peer:
         )
 
     def entry(self, allowed_ips: Iterable[Network]) -> PeerEntry:
-        return PeerEntry(self.number, self.path, tuple(allowed_ips))
+        return PeerEntry(self.number, self.path, tuple(allowed_ips), self.public_key)
 
 
 Jitter = Callable[[], float]

@@ -51,7 +51,8 @@ class State:
         self.actions.append(action)
 
     def drop(self, reason: Drop, peer: Peer | None = None, packet: bytes | None = None) -> None:
-        self.emit(Dropped(reason, None if peer is None else peer.number, packet))
+        """Something that was to be sent; what is received is refused by raising Rejected."""
+        self.emit(Dropped(reason, False, None if peer is None else peer.number, packet))
 
     def take_actions(self) -> list[Action]:
         actions, self.actions = self.actions, []
