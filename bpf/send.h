@@ -330,10 +330,8 @@ static __noinline enum wg_count address(struct xdp_md *ctx, struct outgoing *o)
 		return WG_TX_BAD_INNER_PACKET;
 	o->at = sizeof(eth);
 	if (eth.h_proto == bpf_htons(WG_CONTROL_ETHERTYPE)) {
-		if (bpf_xdp_load_bytes(ctx, o->at, &o->index, sizeof(o->index)))
-			return WG_TX_BAD_INNER_PACKET;
+		__builtin_memcpy(&o->index, eth.h_dest + 2, sizeof(o->index));
 		o->chosen = true;
-		o->at += sizeof(o->index);
 	}
 	if (whole < o->at || whole - o->at > WG_MAX_INNER)
 		return WG_TX_TOO_BIG;

@@ -25,7 +25,9 @@
 #define WG_STAGE_LIMIT 128
 /* At most one packet without a peer goes to the controller, for an ICMP answer, in this time. */
 #define WG_REFUSE_INTERVAL_NS 5000000ULL
-/* Frames of the controller on wg0: this EtherType (IEEE 802, local experimental), a session index, the packet. */
+/* Frames of the controller on wg0: this EtherType (IEEE 802, local experimental), and in the last four bytes of the
+ * destination the index of the session; so they are no longer than the packets they carry.
+ */
 #define WG_CONTROL_ETHERTYPE 0x88b5
 #define WG_MAX_CPUS 64
 

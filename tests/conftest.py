@@ -4,4 +4,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--datapath", default="tun", help="data path that the lab's wgbpf runs (tun)")
+    parser.addoption("--datapath", default="tun", help="data path that the lab's wgbpf runs (tun, xdp)")

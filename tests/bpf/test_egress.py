@@ -120,7 +120,7 @@ def test_the_controllers_frames_name_their_session(plane: DataPlane) -> None:
     keys = plane.session(1)
 
     def control(index: int, packet: bytes) -> int:
-        head = bytes(12) + abi.CONTROL_ETHERTYPE.to_bytes(2, "big") + index.to_bytes(4, "little")
+        head = bytes(2) + index.to_bytes(4, "little") + bytes(6) + abi.CONTROL_ETHERTYPE.to_bytes(2, "big")
         return plane.send_frame(head + packet)
 
     control(keys.session.local_index, b"")

@@ -219,7 +219,7 @@ def test_a_million_random_and_mutated_frames_redirect_nothing_forged(plane: Data
             sealed_intact = False
         else:
             mutable = bytearray(rng.choice(frames))
-            # The authenticated part starts 16 + tag bytes from the end of the headers; hit that or what is before.
+            # Hit the message after its type: index, counter, ciphertext or tag.
             start = len(mutable) - len(padded(INNER4)) - 32
             at = rng.randrange(start + 4, len(mutable))
             mutable[at] ^= rng.randrange(1, 256)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wgbpf.config.keys import encode_key, genkey, pubkey
+from wgbpf.datapath.bpffs import Pins
 
 from .lab import Host, Lab, LabError, Process, unique_interface, wait_until
 
@@ -142,16 +143,20 @@ class Wgbpf(Node):
     datapath = "tun"
     nics: tuple[str, ...] = ("eth0",)
     metrics_port = 9586
+    options: tuple[str, ...] = ()
 
     def run_program(self) -> None:
         path = Path(f"/tmp/{self.interface}.conf")
         path.write_text(self._interface_section())
         path.chmod(0o600)
         self.lab.on_close(path.unlink)
+        if self.datapath == "xdp":
+            self.lab.on_close(Pins(self.interface).remove)
         command = [
             *(sys.executable, "-m", "wgbpf.cli", "attach", *self.nics),
             *("-i", self.interface, "-c", str(path), "--foreground", "-v"),
             *("--datapath", self.datapath),
+            *self.options,
         ]
         self.process = self.host.start(command)
         wait_until(self._serves, 20, f"wgbpf serves {self.interface}")

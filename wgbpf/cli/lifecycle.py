@@ -6,6 +6,7 @@ import time
 
 import click
 
+from ..datapath import leftover
 from ..launch import (
     EXIT_OK,
     EXIT_USAGE,
@@ -107,6 +108,9 @@ def detach(nics: tuple[str, ...], interface: str) -> None:
 
     The system is left as `attach` found it.
     """
+    if interface not in running() and leftover.remove(interface):
+        click.echo(f"{interface}: detached (its controller was gone)")
+        return
     attached = _ask(interface, {"verb": "nics"})
     for nic in nics:
         if nic not in attached:

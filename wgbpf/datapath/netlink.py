@@ -95,6 +95,10 @@ class Netlink:
     def set_up(self, index: int) -> None:
         self.run(lambda ipr: ipr.link("set", index=index, state="up"))
 
+    def delete(self, index: int) -> None:
+        """Raises NetlinkError."""
+        self.run(lambda ipr: ipr.link("del", index=index))
+
     # --- addresses and routes ---
 
     def local_addresses(self) -> set[IPv4Address | IPv6Address]:

@@ -118,7 +118,8 @@ class VethPair:
 
     def transmit(self, local_index: int, packet: bytes) -> bool:
         """To the egress program: seal an inner packet (empty: keepalive) under this session."""
-        head = _ETHERNET.pack(self.far_mac, self.near_mac, abi.CONTROL_ETHERTYPE) + _INDEX.pack(local_index)
+        target = self.far_mac[:2] + _INDEX.pack(local_index)
+        head = _ETHERNET.pack(target, self.near_mac, abi.CONTROL_ETHERTYPE)
         return self._to_far is not None and _send(self._to_far, head + packet)
 
     def deliver(self, packet: bytes) -> bool:

@@ -5,22 +5,20 @@ what it sends under a session goes as a frame into the egress program, data that
 fed to the ingress program.
 """
 
+import ctypes
 import os
-import struct
-import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ..protocol.actions import PeerEntry, SendDatagram, Session, Traffic
 from ..protocol.addresses import Address, Path
-from ..protocol.constants import REJECT_AFTER_TIME
 from ..protocol.messages import MessageType
-from . import abi, icmp, xdpfeatures
+from . import abi, icmp, xdpfacts, xdpfeatures
 from .bpffs import mount
 from .interface import (
     Active,
     Confirmed,
     Counters,
+    DataDrop,
     DataPath,
     DataPathError,
     Direction,
@@ -33,48 +31,21 @@ from .interface import (
 from .libbpf import XDP_DROP, XDP_REDIRECT, RingBuffers
 from .netlink import Netlink
 from .outerframe import outer_frame
-from .peerslots import PeerSlots
 from .udp import UdpSockets
 from .vethpair import VethPair
 from .xdpmaps import XdpMaps, unpack_path
+from .xdppeers import XdpPeers
 from .xdpprograms import GENERIC, NATIVE, XdpPrograms
 
 _BATCH = 64
 _DATA_TYPE = MessageType.DATA.to_bytes(4, "little")
-_EVENT = struct.calcsize("=60x")
+_EVENT = ctypes.sizeof(abi.Event)
 _MIN_SLOT_BITS = 14
 _STEER_ABOVE = 300
 """Packets of one session in 10 ms above which another CPU opens them."""
 _CPU_QUEUE = 2048
 _LOOPBACK = 1
-
-_RECEIVE_DROPS = {
-    "bad_type": abi.Count.RX_BAD_TYPE,
-    "bad_length": abi.Count.RX_BAD_LENGTH,
-    "unknown_index": abi.Count.RX_UNKNOWN_INDEX,
-    "key_expired": abi.Count.RX_KEY_EXPIRED,
-    "bad_tag": abi.Count.RX_BAD_TAG,
-    "replay": abi.Count.RX_REPLAY,
-    "bad_inner_packet": abi.Count.RX_BAD_INNER_PACKET,
-    "forbidden_source": abi.Count.RX_FORBIDDEN_SOURCE,
-    "bad_ecn": abi.Count.RX_BAD_ECN,
-    "failed": abi.Count.RX_FAILED,
-}
-_TRANSMIT_DROPS = {
-    "bad_inner_packet": abi.Count.TX_BAD_INNER_PACKET,
-    "key_expired": abi.Count.TX_KEY_EXPIRED,
-    "no_route": abi.Count.TX_NO_ROUTE,
-    "no_endpoint": abi.Count.TX_NO_ENDPOINT,
-    "too_big": abi.Count.TX_TOO_BIG,
-    "staged_overflow": abi.Count.TX_STAGED_OVERFLOW,
-    "queue_full": abi.Count.TX_QUEUE_FULL,
-    "failed": abi.Count.TX_FAILED,
-}
-
-
-def boot_time() -> float:
-    """CLOCK_BOOTTIME in seconds."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+_SHORTEST_FRAME = 64
 
 
 class XdpDataPath(DataPath):
@@ -92,14 +63,12 @@ class XdpDataPath(DataPath):
         self._mode = "auto"
         self._far_mode = NATIVE
         self._nics: dict[str, tuple[int, str]] = {}
-        self._slots = PeerSlots(0)
-        self._session_peer: dict[int, int] = {}
-        self._adopted: dict[int, int] = {}
-        self._adopted_until = 0.0
+        self._peers: XdpPeers | None = None
         self._pending: list[Event] = []
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._records: list[bytes] = []
-        self._send_failed = self._interface_full = self._too_big = 0
+        self._lost: dict[tuple[Direction, str], int] = dict.fromkeys(xdpfacts.OWN_DROPS, 0)
+        self._undelivered = 0
         self._owners: dict[Address, int] = {}
 
     # --- life ---
@@ -126,10 +95,13 @@ class XdpDataPath(DataPath):
         settings.far_mac[:] = list(veth.far_mac)
         programs.load(settings, 1 << self.slot_bits, 1 << self.slot_bits - 1)
         self._maps = maps = XdpMaps(programs.maps)
-        self._slots = PeerSlots(maps.max_peers)
+        self._peers = XdpPeers(maps)
         self._rings = RingBuffers([programs.maps["events"], programs.maps["packets"]], self._records.append)
         if adopting:
-            self._adopt_state()
+            # Facts from before are in the maps, not in the rings.
+            self._rings.consume()
+            self._records.clear()
+            self._peers.adopt()
         self._attach_far()
         maps.set_control("mtu", spec.mtu)
         self._set_up_steering()
@@ -151,48 +123,24 @@ class XdpDataPath(DataPath):
         self.slot_bits = (programs.maps["sessions"].max_entries - 1).bit_length()
         return True
 
-    def _adopt_state(self) -> None:
-        """Peers by their keys; sessions stay until they expire. Facts from before are in the maps, not the rings."""
-        assert self._maps is not None and self._rings is not None
-        self._slots.adopt(self._maps.peer_keys())
-        self._rings.consume()
-        self._records.clear()
-        self._adopted = {s.local_index: s.peer for s in self._maps.all_sessions()}
-        self._adopted_until = boot_time() + REJECT_AFTER_TIME
-
     def live_indices(self) -> list[int]:
-        return list(self._adopted)
+        return [] if self._peers is None else self._peers.live_indices()
 
     def ready(self) -> None:
-        assert self._programs is not None and self._maps is not None
-        gone = self._slots.take_unclaimed()
-        for slot in gone:
-            self._maps.remove_peer(slot)
-        for index in [i for i, slot in self._adopted.items() if slot in gone]:
-            self._maps.clear_session(index)
-            del self._adopted[index]
+        assert self._programs is not None and self._peers is not None
+        self._peers.drop_unclaimed()
         try:
             self._programs.switch()
             self._programs.pin()
         except OSError as error:
             raise DataPathError(f"pinning: {error}") from error
         # Our core has no key for what still runs: a handshake each makes one.
-        for slot in set(self._adopted.values()):
-            peer = self._slots.peer(slot)
-            if peer is not None and self._maps.sending(slot) is not None:
-                self._wake(NeedsSession(peer, (b"",)))
+        for peer in self._peers.adopted():
+            self._wake(NeedsSession(peer, (b"",)))
 
     def _wake(self, event: Event) -> None:
         self._pending.append(event)
         os.eventfd_write(self._wake_fd, 1)
-
-    def _forget_adopted(self) -> None:
-        assert self._maps is not None
-        if self._adopted and boot_time() > self._adopted_until:
-            for index in self._adopted:
-                if index not in self._session_peer:
-                    self._maps.clear_session(index)
-            self._adopted.clear()
 
     def _attach_far(self) -> None:
         assert self._programs is not None and self._veth is not None
@@ -308,7 +256,7 @@ class XdpDataPath(DataPath):
             self._program_event(event, record[_EVENT : _EVENT + event.length], events, waiting)
         self._records.clear()
         for slot, packets in waiting.items():
-            peer = self._slots.peer(slot)
+            peer = self._peer_at(slot)
             if peer is not None:
                 events.append(NeedsSession(peer, tuple(packets)))
         return events
@@ -320,7 +268,7 @@ class XdpDataPath(DataPath):
             case abi.EventKind.CONFIRMED:
                 events.append(Confirmed(event.index))
             case abi.EventKind.ROAMED:
-                peer = self._slots.peer(event.peer)
+                peer = self._peer_at(event.peer)
                 if peer is not None:
                     events.append(Roamed(peer, unpack_path(self._located(event))))
             case abi.EventKind.ACTIVE:
@@ -330,9 +278,12 @@ class XdpDataPath(DataPath):
             case abi.EventKind.SEND:
                 assert self._udp is not None
                 if not self._udp.send(packet, unpack_path(self._located(event)), event.ds):
-                    self._send_failed += 1
+                    self._lost[Direction.TRANSMIT, DataDrop.SEND_FAILED] += 1
             case abi.EventKind.REFUSE:
                 self.refuse(packet)
+
+    def _peer_at(self, slot: int) -> int | None:
+        return None if self._peers is None else self._peers.peer(slot)
 
     def _located(self, event: abi.Event) -> abi.Event:
         """Programs see a NIC below its VLANs, and the loopback where the controller fed them."""
@@ -347,11 +298,11 @@ class XdpDataPath(DataPath):
     def transmit(self, local_index: int, packets: Sequence[bytes]) -> None:
         for packet in packets:
             if self._veth is None or not self._veth.transmit(local_index, packet):
-                self._send_failed += 1
+                self._lost[Direction.TRANSMIT, DataDrop.SEND_FAILED] += 1
 
     def send(self, datagram: SendDatagram) -> None:
         if self._udp is None or not self._udp.send(datagram.data, datagram.path, datagram.ds):
-            self._send_failed += 1
+            self._lost[Direction.TRANSMIT, DataDrop.SEND_FAILED] += 1
 
     def refuse(self, packet: bytes) -> None:
         # The programs and the core pass few of these on.
@@ -376,119 +327,68 @@ class XdpDataPath(DataPath):
         assert self._programs is not None and self._veth is not None and self._udp is not None
         frame = outer_frame(datagram, path, self._udp.port, ds)
         if frame is None or len(datagram) > abi.MAX_INNER + 32:
-            self._too_big += 1
+            self._lost[Direction.RECEIVE, DataDrop.TOO_BIG] += 1
             return
         verdict, inner, _ = self._programs.programs["wg_feed"].test_run(frame)
         if verdict == XDP_REDIRECT:
             if not self._veth.deliver_frame(inner):
-                self._interface_full += 1
+                self._undelivered += 1
         elif verdict != XDP_DROP:
-            self._too_big += 1
+            self._lost[Direction.RECEIVE, DataDrop.TOO_BIG] += 1
 
     # --- peers and sessions ---
 
     def set_peer(self, entry: PeerEntry) -> None:
-        assert self._maps is not None
-        slot = self._slots.slot(entry.peer)
-        if slot is None:
-            slot = self._new_peer(self._maps, entry)
-        self._maps.set_prefixes(slot, entry.allowed_ips)
-
-    def _new_peer(self, maps: XdpMaps, entry: PeerEntry) -> int:
-        slot, adopted = self._slots.claim(entry.peer, entry.public_key)
-        if not adopted:
-            maps.add_peer(slot, entry.public_key)
-            maps.set_endpoint(slot, entry.path)
-            return slot
-        maps.adopt_peer(slot)
-        path = maps.endpoint(slot)
-        if path is not None:
+        assert self._peers is not None
+        roamed = self._peers.set_peer(entry)
+        if roamed is not None:
             # It may have roamed since it was configured.
-            self._wake(Roamed(entry.peer, path))
-        return slot
+            self._wake(Roamed(entry.peer, roamed))
 
     def set_endpoint(self, peer: int, path: Path | None) -> None:
-        slot = self._slots.slot(peer)
-        if self._maps is not None and slot is not None:
-            self._maps.set_endpoint(slot, path)
+        if self._peers is not None:
+            self._peers.set_endpoint(peer, path)
 
     def remove_peer(self, peer: int) -> None:
-        slot = self._slots.slot(peer)
-        if self._maps is not None and slot is not None:
-            self._maps.remove_peer(slot)
-            self._slots.release(peer)
+        if self._peers is not None:
+            self._peers.remove_peer(peer)
 
     def install(self, session: Session) -> None:
-        assert self._maps is not None
-        slot = self._slots.slot(session.peer)
-        assert slot is not None
-        self._forget_adopted()
-        self._maps.write_session(session, slot)
-        self._session_peer[session.local_index] = slot
-        if session.initiator:
-            self._maps.set_sending(slot, session.local_index)
+        assert self._peers is not None
+        self._peers.install(session)
 
     def restrict(self, local_index: int) -> None:
-        assert self._programs is not None
-        self._stop_sending(local_index)
-        frame = local_index.to_bytes(4, "little").ljust(64, b"\0")
+        assert self._programs is not None and self._peers is not None
+        self._peers.stop_sending(local_index)
+        frame = local_index.to_bytes(4, "little").ljust(_SHORTEST_FRAME, b"\0")
         self._programs.programs["wg_restrict"].test_run(frame)
 
     def retire(self, local_index: int) -> None:
-        assert self._maps is not None
-        if local_index in self._session_peer:
-            self._stop_sending(local_index)
-            self._maps.clear_session(local_index)
-            del self._session_peer[local_index]
-
-    def _stop_sending(self, local_index: int) -> None:
-        assert self._maps is not None
-        slot = self._session_peer.get(local_index)
-        if slot is not None and self._maps.has_peer(slot) and self._maps.sending(slot) == local_index:
-            self._maps.set_sending(slot, None)
+        if self._peers is not None:
+            self._peers.retire(local_index)
 
     # --- facts ---
 
     def collect(self) -> list[Traffic]:
-        if self._maps is None:
-            return []
-        self._forget_adopted()
-        reports = ((self._slots.peer(report.peer), report) for report in self._maps.collect())
-        return [replace(report, peer=peer) for peer, report in reports if peer is not None]
+        return [] if self._peers is None else self._peers.collect()
 
     def counters(self) -> Counters:
         assert self._maps is not None and self._veth is not None
-        count = self._maps.count
-        drops = {(Direction.RECEIVE, name): count(which) for name, which in _RECEIVE_DROPS.items()}
-        drops |= {(Direction.TRANSMIT, name): count(which) for name, which in _TRANSMIT_DROPS.items()}
-        drops[Direction.RECEIVE, "interface_full"] = self._interface_full + self._veth.ring_overflows()
-        drops[Direction.RECEIVE, "too_big"] = self._too_big
-        steered = count(abi.Count.STEERED_ARRIVED)
-        drops[Direction.RECEIVE, "cpu_queue_full"] = max(0, count(abi.Count.STEERED) - steered)
-        drops[Direction.TRANSMIT, "send_failed"] = self._send_failed
-        return Counters(
-            {
-                Direction.RECEIVE: count(abi.Count.RX_PACKETS),
-                Direction.TRANSMIT: count(abi.Count.TX_PACKETS),
-            },
-            {Direction.RECEIVE: count(abi.Count.RX_BYTES), Direction.TRANSMIT: count(abi.Count.TX_BYTES)},
-            drops,
+        self._lost[Direction.RECEIVE, DataDrop.INTERFACE_FULL] = (
+            self._undelivered + self._veth.ring_overflows()
         )
+        return xdpfacts.counters(self._maps.count, self._lost)
 
     def info(self) -> dict[str, str]:
         assert self._maps is not None
-        count = self._maps.count
         modes = sorted({mode for _, mode in self._nics.values()}) or ["no NIC"]
+        sending = "native"
+        if self._far_mode == GENERIC:
+            sending = "generic" if self._mode == GENERIC else "generic (a NIC takes no redirected frames)"
         memory = self._maps.memory()
-        facts = {
+        return {
             "mode": "+".join(modes),
-            "sending": "native" if self._far_mode == NATIVE else "generic (a NIC takes no redirected frames)",
+            "sending": sending,
             "sessions": f"room for {1 << self.slot_bits}, {self._maps.max_peers} peers",
             "memory": f"{memory / 1e6:.1f} MB of maps, {memory // self._maps.max_peers} bytes a peer",
-            "steered": str(count(abi.Count.STEERED)),
-            "slow_path": f"{count(abi.Count.SLOW_SEND)} sent, {count(abi.Count.STAGED)} staged",
-        }
-        if self._mode == GENERIC:
-            facts["sending"] = "generic"
-        lost = count(abi.Count.EVENTS_LOST)
-        return facts | ({"events_lost": str(lost)} if lost else {})
+        } | xdpfacts.ways(self._maps.count)

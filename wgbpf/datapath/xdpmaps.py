@@ -195,7 +195,7 @@ class XdpMaps:
         return [entry for entry in entries if entry.state]
 
     def write_session(self, session: Session, peer: int) -> None:
-        """Into its slot, whole; `peer` is the position. A responder's waits there for its first authentic packet."""
+        """Into its slot, whole; `peer` is the position. A responder's waits for its first packet."""
         entry = abi.Session()
         entry.local_index, entry.remote_index = session.local_index, session.remote_index
         entry.peer = peer

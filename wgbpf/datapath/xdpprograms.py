@@ -77,7 +77,7 @@ class XdpPrograms:
         }
 
     def switch(self) -> None:
-        """From the programs of an earlier process to ours, link by link, without a gap; drop what is left over."""
+        """From an earlier process's programs to ours, link by link, without a gap; drop what is left over."""
         for name in _RENEWED:
             self.pins.unpin(f"map_{name}")
         for name in self._old_links.keys() & self._wanted.keys():

@@ -1,0 +1,226 @@
+"""What only the xdp data path has: NIC and generic mode, life without a controller, slow paths, steering."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .lab import Host, Lab, wait_until
+from .nodes import Wgbpf, WireguardGo, cli
+from .traffic import PingFlow, iperf3, udp_flow
+
+
+def _ours(lab: Lab, host: Host, number: int, *options: str) -> Wgbpf:
+    node = Wgbpf(lab, host, number)
+    node.datapath = "xdp"
+    node.options = options
+    return node
+
+
+def _pair(lab: Lab, *options: str, gro: bool = True) -> tuple[Wgbpf, WireguardGo]:
+    """A running tunnel. With GRO the peer's end of the link takes frames that XDP redirects, as a NIC does."""
+    a, b = lab.host("a"), lab.host("b")
+    lab.link(a, b)
+    if gro:
+        b.run("ethtool -K eth0 gro on")
+    ours, theirs = _ours(lab, a, 1, *options), WireguardGo(lab, b, 2)
+    ours.add_peer(theirs, 4)
+    theirs.add_peer(ours, 4)
+    ours.start()
+    theirs.start()
+    return ours, theirs
+
+
+def _clean(ours: Wgbpf) -> dict[str, int]:
+    """Drops that traffic of ours could explain."""
+    drops = ours.drops()
+    drops.pop("no_route", None)  # multicast of the interface coming up
+    return drops
+
+
+@pytest.mark.parametrize(
+    ("options", "gro", "mode", "sending"),
+    [
+        ((), True, "native", "native"),
+        ((), False, "native", "generic (a NIC takes no redirected frames)"),
+        (("--mode", "generic"), True, "generic", "generic"),
+    ],
+)
+def test_modes_carry_ping_and_tcp(
+    lab: Lab, options: tuple[str, ...], gro: bool, mode: str, sending: str
+) -> None:
+    ours, theirs = _pair(lab, *options, gro=gro)
+    info = ours.status()["info"]
+    assert (info["mode"], info["sending"]) == (mode, sending)
+    for address in (theirs.inner4, theirs.inner6):
+        pings = ours.host.ping(address, count=20, interval=0.01)
+        assert pings.received == 20
+        for way in ((), ("-R",)):
+            assert iperf3(ours.host, theirs.host, address, *way)["sum_received"]["bytes"] > 1_000_000
+    assert _clean(ours) == {}
+
+
+@pytest.mark.parametrize("options", [(), ("--mode", "generic")])
+def test_roaming(lab: Lab, options: tuple[str, ...]) -> None:
+    ours, theirs = _pair(lab, *options)
+    assert ours.host.ping(theirs.inner4).received == 3
+    theirs.host.run("ip addr add 192.0.2.77/24 dev eth0")
+    theirs.host.run("ip addr del 192.0.2.2/24 dev eth0")
+    theirs.host.run("ip addr add 192.0.2.2/24 dev eth0")
+    theirs.host.run("ip route replace 192.0.2.1/32 dev eth0 src 192.0.2.77")
+    wait_until(lambda: theirs.host.ping(ours.inner4, count=1).received, 20, "the peer comes through again")
+    assert ours.host.ping(theirs.inner4).received == 3
+    peer = next(iter(ours.status()["peers"].values()))
+    assert peer["endpoint"].startswith("192.0.2.77:")
+
+
+def test_the_first_ping_waits_for_the_handshake(lab: Lab) -> None:
+    ours, theirs = _pair(lab)
+    pings = ours.host.ping(theirs.inner4, count=1)
+    assert pings.received == 1
+    assert "1 staged" in ours.status()["info"]["slow_path"]
+
+
+@pytest.mark.parametrize("size", [64, 512, 1300, 1392])
+def test_no_packet_is_lost_at_a_moderate_rate(lab: Lab, size: int) -> None:
+    ours, theirs = _pair(lab)
+    assert udp_flow(ours.host, theirs.host, theirs.inner4, size, 3000, 2).lost == 0
+    assert udp_flow(theirs.host, ours.host, ours.inner4, size, 3000, 2).lost == 0
+    assert _clean(ours) == {}
+    # A few go by the stack until the neighbour is known; the rest never leave the programs.
+    assert int(ours.status()["info"]["slow_path"].split()[0]) < 100
+
+
+def test_a_missing_neighbour_loses_nothing(lab: Lab) -> None:
+    ours, theirs = _pair(lab)
+    assert ours.host.ping(theirs.inner4).received == 3
+    flow = PingFlow(ours.host, theirs.inner4, 0.01)
+    for _ in range(5):
+        time.sleep(0.2)
+        ours.host.run("ip neigh flush dev eth0")
+    assert flow.stop().lost == 0
+
+
+def test_fragments_and_other_interfaces_reach_the_programs_by_the_socket(lab: Lab) -> None:
+    ours, theirs = _pair(lab)
+    assert ours.host.ping(theirs.inner4).received == 3
+    # The peer's path is narrow: its outer packets come in pieces, which XDP passes up.
+    theirs.host.run("ip route replace 192.0.2.1/32 dev eth0 mtu 1000")
+    assert theirs.host.ping(ours.inner4, size=1300, count=20, interval=0.01).received == 20
+    assert _clean(ours) == {}
+
+
+def test_an_outer_packet_that_is_too_big_for_its_route_is_sent_in_pieces(lab: Lab) -> None:
+    ours, theirs = _pair(lab)
+    assert ours.host.ping(theirs.inner4).received == 3
+    ours.host.run("ip route replace 192.0.2.2/32 dev eth0 mtu 1000")
+    assert ours.host.ping(theirs.inner4, size=1300, count=20, interval=0.01).received == 20
+    assert _clean(ours) == {}
+
+
+def test_a_packet_larger_than_the_tunnel_is_answered_by_the_stack(lab: Lab) -> None:
+    ours, theirs = _pair(lab)
+    done = ours.host.try_run(f"ping -n -M do -c 1 -s 1500 {theirs.inner4}")
+    assert re.search(r"message too long|Frag needed", done.stdout + done.stderr)
+
+
+def test_a_killed_controller_costs_no_packet_and_the_next_one_takes_over(lab: Lab) -> None:
+    ours, theirs = _pair(lab)
+    assert ours.host.ping(theirs.inner4).received == 3
+    there, back = (PingFlow(ours.host, theirs.inner4, 0.002), PingFlow(theirs.host, ours.inner4, 0.002))
+    time.sleep(0.5)
+    ours.kill()
+    time.sleep(2)
+    ours.start()
+    time.sleep(1)
+    assert there.stop().lost == 0
+    assert back.stop().lost == 0
+    wait_until(lambda: ours.latest_handshake(theirs) > 0, 5, "a handshake of the new controller")
+    (peer,) = ours.status()["peers"].values()
+    assert peer["transferRx"] > 1000 * 100, "totals go on"
+
+
+@pytest.fixture
+def leftovers(lab: Lab) -> Iterator[Host]:
+    """A host; after the test nothing must be left of what it did there."""
+    host = lab.host("a")
+    lab.link(host, lab.host("b"))
+    before = _snapshot(host)
+    yield host
+    wait_until(lambda: _snapshot(host) == before, 3, f"{_snapshot(host)} is {before}")
+
+
+def _snapshot(host: Host) -> tuple[object, ...]:
+    programs = json.loads(host.run("bpftool -j prog show"))
+    maps = json.loads(host.run("bpftool -j map show"))
+    return (
+        [p["id"] for p in programs if p.get("name", "").startswith("wg_")],
+        [m["id"] for m in maps if m.get("name") in ("sessions", "endpoints", "traffic", "counts")],
+        host.run("ip -o link"),
+        host.run("tc qdisc show"),
+        host.run("ethtool -k eth0"),
+        sorted(str(pin) for pin in _pins()),
+    )
+
+
+def _pins() -> list[object]:
+    from wgbpf.datapath.bpffs import ROOT
+
+    return list(ROOT.rglob("*")) if ROOT.exists() else []
+
+
+def test_detach_leaves_nothing(lab: Lab, leftovers: Host) -> None:
+    ours = _ours(lab, leftovers, 1)
+    ours.start()
+    done = cli(leftovers, "detach", "-i", ours.interface)
+    assert done.returncode == 0, done.stderr
+
+
+def test_deleting_the_interface_leaves_nothing(lab: Lab, leftovers: Host) -> None:
+    ours = _ours(lab, leftovers, 1)
+    ours.start()
+    assert ours.process is not None
+    leftovers.run(f"ip link del {ours.interface}")
+    assert ours.process.wait(10) == 0
+
+
+def test_detach_after_a_crash_leaves_nothing(lab: Lab, leftovers: Host) -> None:
+    ours = _ours(lab, leftovers, 1)
+    ours.start()
+    ours.kill()
+    done = cli(leftovers, "detach", "-i", ours.interface)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_refused_attach_leaves_nothing(lab: Lab, leftovers: Host) -> None:
+    ours = _ours(lab, leftovers, 1)
+    ours.start()
+    other = _ours(lab, leftovers, 2)
+    done = cli(leftovers, "attach", "eth0", "-i", other.interface, "--datapath", "xdp", "--metrics", "off")
+    assert done.returncode == 1
+    assert "another XDP program" in done.stderr
+    ours.kill()
+    cli(leftovers, "detach", "-i", ours.interface)
+
+
+def test_two_nics_and_the_route_picks_one(lab: Lab) -> None:
+    a, b = lab.host("a"), lab.host("b")
+    lab.link(a, b)
+    lab.link(a, b)
+    for link in ("eth0", "eth1"):
+        b.run(f"ethtool -K {link} gro on")
+    ours, theirs = _ours(lab, a, 1), WireguardGo(lab, b, 2)
+    ours.add_peer(theirs, 4)
+    theirs.add_peer(ours, 4)
+    ours.start()
+    theirs.start()
+    assert a.ping(theirs.inner4).received == 3
+    assert cli(a, "attach", "eth1", "-i", ours.interface).returncode == 0
+    b.run(f"wg set {theirs.interface} peer {ours.public_key} endpoint 192.0.3.1:{ours.port}")
+    wait_until(lambda: b.ping(ours.inner4, count=1).received, 5, "the peer comes by the second link")
+    assert a.ping(theirs.inner4, count=20, interval=0.01).received == 20
+    assert cli(a, "detach", "eth1", "-i", ours.interface).returncode == 0
+    assert a.ping(theirs.inner4, count=20, interval=0.01).received == 20
+    assert _clean(ours) == {}
