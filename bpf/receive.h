@@ -165,6 +165,12 @@ static __always_inline int deliver(struct xdp_md *ctx, const struct inner *i, __
 	struct ethhdr eth;
 	int surplus = (int)bpf_xdp_get_buff_len(ctx) - (int)(at + i->length);
 
+	/* In generic mode the kernel (seen on 6.18) leaves the tail pointer of a packet whose tail was moved 14 bytes too
+	 * far, and TCP appends there. One byte more than the IP length makes the stack trim, which puts it right.
+	 */
+	if (settings.generic)
+		surplus--;
+
 	if (surplus > 0 && bpf_xdp_adjust_tail(ctx, -surplus))
 		return drop(WG_RX_FAILED);
 	if (bpf_xdp_adjust_head(ctx, at - sizeof(eth)))

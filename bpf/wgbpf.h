@@ -141,6 +141,7 @@ struct wg_prefix {
 /* Constants of the programs, set before they are loaded. */
 struct wg_settings {
 	__u32 slot_mask; /* the low bits of a receiver index that are its position in `sessions` */
+	__u32 generic; /* on the NIC in generic mode */
 	__u32 far_ifindex; /* the far end of wg0's veth pair: what is redirected to it arrives on wg0 */
 	__u8 near_mac[6]; /* of wg0 */
 	__u8 far_mac[6];

@@ -85,7 +85,7 @@ class DataPlane:
         self._objects = []
         for name in ("ingress", "egress"):
             made = Object(compile_bpf(REPOSITORY / "bpf" / f"{name}.bpf.c"))
-            made.set_rodata(bytes(abi.Settings(SLOTS - 1, LOOPBACK)))
+            made.set_rodata(bytes(abi.Settings(SLOTS - 1, 0, LOOPBACK)))
             for sized in ("sessions", "endpoints", "sending", "traffic", "peer_keys"):
                 made.set_max_entries(sized, SLOTS)
             made.share(shared)

@@ -22,7 +22,7 @@ _COUNTERS = 32
 @pytest.fixture(scope="module")
 def program() -> Iterator[Program]:
     made = Object(compile_bpf(Path(__file__).with_name("window_test.bpf.c")))
-    made.set_rodata(bytes(abi.Settings(1023, 1)))
+    made.set_rodata(bytes(abi.Settings(1023, 0, 1)))
     made.load()
     yield made.programs["window"]
     made.close()

@@ -215,6 +215,7 @@ class Settings(ctypes.Structure):
     far_ifindex: int
     _fields_ = [
         ("slot_mask", c_uint32),
+        ("generic", c_uint32),
         ("far_ifindex", c_uint32),
         ("near_mac", c_uint8 * 6),
         ("far_mac", c_uint8 * 6),

@@ -90,7 +90,7 @@ class XdpDataPath(DataPath):
         if not adopting:
             programs.pins.remove()
             veth.create(min(spec.mtu, self.max_mtu))
-        settings = abi.Settings((1 << self.slot_bits) - 1, veth.far)
+        settings = abi.Settings((1 << self.slot_bits) - 1, spec.mode == GENERIC, veth.far)
         settings.near_mac[:] = list(veth.near_mac)
         settings.far_mac[:] = list(veth.far_mac)
         programs.load(settings, 1 << self.slot_bits, 1 << self.slot_bits - 1)
