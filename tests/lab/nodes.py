@@ -79,10 +79,11 @@ class Node:
         self.peers.append(PeerConfig(other.public_key, inner, endpoint, preshared_key, keepalive))
 
     def config(self) -> str:
-        return self._interface_section() + "".join(peer.text() for peer in self.peers)
+        head = f"[Interface]\nPrivateKey = {encode_key(self.private_key)}\nListenPort = {self.port}\n"
+        return head + "".join(peer.text() for peer in self.peers)
 
     def _interface_section(self) -> str:
-        return f"[Interface]\nPrivateKey = {encode_key(self.private_key)}\nListenPort = {self.port}\n"
+        return self.config().partition("[Peer]")[0]
 
     def start(self) -> None:
         """Run the program, configure it as wg-quick would, and wait until it serves."""
