@@ -2,7 +2,18 @@
 
 from setuptools import Extension, setup
 
-_SOURCES = ("coalesce", "events", "inner", "module", "receive", "routes", "segment", "send", "session", "verbs")
+_SOURCES = (
+    "coalesce",
+    "events",
+    "inner",
+    "module",
+    "receive",
+    "routes",
+    "segment",
+    "send",
+    "session",
+    "verbs",
+)
 
 setup(
     ext_modules=[

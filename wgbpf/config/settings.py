@@ -17,7 +17,7 @@ from typing import Any
 from .errors import ConfigError
 
 _CHOICES = {
-    "datapath": ("auto", "kernel", "xdp", "tun"),
+    "datapath": ("auto", "kernel", "xdp", "tun", "tun-python"),
     "mode": ("auto", "native", "generic"),
     "log_level": ("debug", "info", "warning", "error"),
 }

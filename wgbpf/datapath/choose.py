@@ -4,6 +4,8 @@ from .interface import DataPath, InterfaceSpec, UnsupportedError
 from .netlink import Netlink
 from .tun import TunDataPath
 
+_NOT_BUILT = "the native pump is not built (needs a C compiler, OpenSSL headers): Python carries packets"
+
 
 def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[DataPath, list[str]]:
     """An open data path, and notes about what was passed over.
@@ -12,6 +14,14 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
     """
     if wanted in ("kernel", "xdp"):
         raise UnsupportedError(f"the {wanted} data path is not in this version: use --datapath tun")
-    datapath = TunDataPath(netlink)
+    notes: list[str] = []
+    datapath: DataPath = TunDataPath(netlink)
+    if wanted != "tun-python":
+        try:
+            from .tun_native import NativeTunDataPath
+        except ImportError:
+            notes.append(_NOT_BUILT)
+        else:
+            datapath = NativeTunDataPath(netlink)
     datapath.open(spec)
-    return datapath, []
+    return datapath, notes
