@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 tcpdump nftables procps
+PACKAGES := python3-venv python3-dev gcc libc6-dev libssl-dev wireguard-tools wireguard-go iperf3 iputils-ping iproute2 tcpdump nftables procps
 
 # V=1 shows the commands and what the installers print.
 Q := $(if $(V),,@)
@@ -30,7 +30,7 @@ packages:
 	    apt-get install -y -q --no-install-recommends $$missing; } $(QUIET); \
 	fi
 
-$(VENV)/.stamp: pyproject.toml
+$(VENV)/.stamp: pyproject.toml setup.py $(wildcard wgbpf/native/*.[ch])
 	$(Q)mkdir -p build
 	@echo "setup: Python environment in $(VENV)"
 	$(Q){ $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --disable-pip-version-check -e '.[dev]'; } $(QUIET)

@@ -237,8 +237,20 @@ def _traffic(row: tuple[int, ...]) -> Traffic:
     sent, received, data_sent, data_received, unanswered_sent, unanswered_received = (
         stamp / _NS if stamp else None for stamp in row[5:11]
     )
+    number, rx_bytes, tx_bytes, rx_packets, tx_packets = row[:5]
     return Traffic(
-        *row[:5], sent, received, data_sent, data_received, unanswered_sent, unanswered_received, row[11]
+        number,
+        rx_bytes,
+        tx_bytes,
+        rx_packets,
+        tx_packets,
+        sent,
+        received,
+        data_sent,
+        data_received,
+        unanswered_sent,
+        unanswered_received,
+        row[11],
     )
 
 

@@ -105,13 +105,16 @@ static bool may_join(const uint8_t *packet, size_t size, const struct bundle *b)
 	return checksum_finish(checksum_add(sum, t, size - b->ip_header)) == 0xffff;
 }
 
+static bool same_hosts(const struct bundle *a, const uint8_t *packet)
+{
+	size_t at = a->version == 4 ? 12 : 8, size = a->version == 4 ? 8 : 32;
+
+	return a->version == packet[0] >> 4 && !memcmp(a->first + at, packet + at, size);
+}
+
 static bool same_flow(const struct bundle *a, const struct bundle *b, const uint8_t *packet)
 {
-	const uint8_t *first = a->first;
-	size_t at = b->version == 4 ? 12 : 8, size = b->version == 4 ? 8 : 32;
-
-	return a->version == b->version && a->tcp == b->tcp && !memcmp(first + at, packet + at, size) &&
-	       !memcmp(first + a->ip_header, packet + b->ip_header, 4);
+	return a->tcp == b->tcp && same_hosts(a, packet) && !memcmp(a->first + a->ip_header, packet + b->ip_header, 4);
 }
 
 /* Everything in the headers is what segmenting the bundle would make of it. */
@@ -155,6 +158,10 @@ void deliver(struct pump *p, uint8_t *packet, size_t size)
 	struct bundle b = { 0 }, *slot = NULL;
 
 	if (!p->vnet || !parse(p, packet, size, &b)) {
+		/* Options or extension headers may hide a flow that has a bundle: that goes first. */
+		for (int n = 0; n < BUNDLES; n++)
+			if (p->bundles[n].used && same_hosts(&p->bundles[n], packet))
+				flush_bundle(p, &p->bundles[n]);
 		write_single(p, packet, size);
 		return;
 	}

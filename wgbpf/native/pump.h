@@ -203,6 +203,7 @@ typedef void segment_fn(struct pump *p, uint8_t *packet, size_t size, void *arg)
 bool segment_packet(struct pump *p, const uint8_t *vnet, uint8_t *packet, size_t size, segment_fn *each, void *arg);
 
 /* receive.c */
+void receive_datagram(struct pump *p, uint8_t *data, size_t size, const struct path *from, uint8_t ds, uint64_t now);
 void *rx_main(void *arg);
 
 /* coalesce.c */

@@ -100,7 +100,7 @@ static enum count open_message(struct pump *p, uint8_t *message, size_t size, co
 	return COUNTS;
 }
 
-static void datagram(struct pump *p, uint8_t *data, size_t size, const struct path *from, uint8_t ds, uint64_t now)
+void receive_datagram(struct pump *p, uint8_t *data, size_t size, const struct path *from, uint8_t ds, uint64_t now)
 {
 	static const uint8_t data_message[4] = { MESSAGE_DATA };
 	enum count why;
@@ -179,7 +179,7 @@ static bool receive(struct pump *p, int fd, uint64_t now)
 	size_t at = 0;
 	do {
 		size_t left = (size_t)size - at;
-		datagram(p, p->udp_buffer + at, left < segment ? left : segment, &from, ds, now);
+		receive_datagram(p, p->udp_buffer + at, left < segment ? left : segment, &from, ds, now);
 		at += segment;
 	} while (at < (size_t)size);
 	return true;
