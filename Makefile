@@ -13,7 +13,7 @@ PACKAGES := python3-venv python3-dev gcc libc6-dev libssl-dev wireguard-tools wi
 Q := $(if $(V),,@)
 QUIET := $(if $(V),,>build/setup.log 2>&1 || { cat build/setup.log >&2; exit 1; })
 
-.PHONY: help setup packages demo demo-end test test-unit test-lab lint fmt fuzz clean
+.PHONY: help setup packages demo demo-end test test-unit test-lab lint fmt fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,10 @@ fmt: setup ## format the Python sources
 
 fuzz: setup ## fuzz the parsers: SECONDS=600 TARGET=core|uapi|config
 	$(Q)$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(TARGET),--target $(TARGET))
+
+bench: setup ## side by side with the peers found here: ARGS=--quick, ARGS="--rounds 5 --scenario tcp-1"
+	$(Q)$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip install -q matplotlib $(QUIET)
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
