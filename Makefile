@@ -7,8 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := clang-14 libbpf-dev libbpf1 python3-venv wireguard-tools wireguard-go iperf3 iputils-ping iproute2 \
-            tcpdump nftables procps ethtool
+PACKAGES := python3-venv python3-dev gcc libc6-dev libssl-dev clang-14 libbpf-dev libbpf1 wireguard-tools \
+            wireguard-go iperf3 iputils-ping iproute2 tcpdump nftables procps ethtool bpftool
 
 # V=1 shows the commands and what the installers print.
 Q := $(if $(V),,@)
@@ -18,7 +18,7 @@ CLANG ?= clang-14
 BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I/usr/include/$(shell uname -m)-linux-gnu
 BPF_OBJECTS := $(patsubst bpf/%.bpf.c,wgbpf/datapath/objects/%.o,$(wildcard bpf/*.bpf.c))
 
-.PHONY: bpf help setup packages demo demo-end test test-unit test-lab lint fmt fuzz clean
+.PHONY: bpf help setup packages demo demo-end test test-unit test-lab lint fmt fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,7 +35,7 @@ packages:
 	    apt-get install -y -q --no-install-recommends $$missing; } $(QUIET); \
 	fi
 
-$(VENV)/.stamp: pyproject.toml
+$(VENV)/.stamp: pyproject.toml setup.py $(wildcard wgbpf/native/*.[ch])
 	$(Q)mkdir -p build
 	@echo "setup: Python environment in $(VENV)"
 	$(Q){ $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --disable-pip-version-check -e '.[dev]'; } $(QUIET)
@@ -71,6 +71,10 @@ fmt: setup ## format the Python sources
 
 fuzz: setup ## fuzz the parsers: SECONDS=600 TARGET=core|uapi|config
 	$(Q)$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(TARGET),--target $(TARGET))
+
+bench: setup ## side by side with the peers found here: ARGS=--quick, ARGS="--rounds 5 --scenario tcp-1"
+	$(Q)$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/pip install -q matplotlib $(QUIET)
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,7 +22,7 @@ from ..launch import (
 
 _STOP_TIMEOUT = 15.0
 
-DATA_PATHS = ("auto", "kernel", "xdp", "tun")
+DATA_PATHS = ("auto", "kernel", "xdp", "tun", "tun-python")
 MODES = ("auto", "native", "generic")
 
 

@@ -1,6 +1,6 @@
 """/etc/wgbpf/wgbpf.toml: settings beyond WireGuard's. A table [interface.NAME] overrides the rest.
 
-datapath = "auto"                  # auto, kernel, xdp, tun
+datapath = "auto"                  # auto, kernel, xdp, tun, tun-python
 mode = "auto"                      # auto, native, generic: how XDP programs are attached
 metrics_listen = "127.0.0.1:9586"  # or "off"
 metrics_peers = 500                # peers with series of their own
@@ -17,7 +17,7 @@ from typing import Any
 from .errors import ConfigError
 
 _CHOICES = {
-    "datapath": ("auto", "kernel", "xdp", "tun"),
+    "datapath": ("auto", "kernel", "xdp", "tun", "tun-python"),
     "mode": ("auto", "native", "generic"),
     "log_level": ("debug", "info", "warning", "error"),
 }

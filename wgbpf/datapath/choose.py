@@ -6,6 +6,8 @@ from .netlink import Netlink
 from .tun import TunDataPath
 from .xdp import XdpDataPath
 
+_NOT_BUILT = "the native pump is not built (needs a C compiler, OpenSSL headers): Python carries packets"
+
 
 def adoptable(interface: str) -> bool:
     """Whether the xdp data path still carries it for a controller that is gone."""
@@ -23,10 +25,19 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
         raise DataPathError(
             f"{spec.name} is carried by the xdp data path: `wgbpf detach -i {spec.name}` first"
         )
+    notes: list[str] = []
+    datapath: DataPath
     if wanted == "xdp" or adoptable(spec.name):
-        datapath: DataPath = XdpDataPath(netlink)
+        datapath = XdpDataPath(netlink)
         datapath.open(spec)
-        return datapath, []
+        return datapath, notes
     datapath = TunDataPath(netlink)
+    if wanted != "tun-python":
+        try:
+            from .tun_native import NativeTunDataPath
+        except ImportError:
+            notes.append(_NOT_BUILT)
+        else:
+            datapath = NativeTunDataPath(netlink)
     datapath.open(spec)
-    return datapath, []
+    return datapath, notes

@@ -12,6 +12,10 @@ _TUNSETIFF = 0x400454CA
 _TUNGETIFF = 0x800454D2
 _IFF_TUN = 0x0001
 _IFF_NO_PI = 0x1000
+_IFF_VNET_HDR = 0x4000
+_TUNSETOFFLOAD = 0x400454D0
+_TUN_F_CSUM, _TUN_F_TSO4, _TUN_F_TSO6, _TUN_F_USO4, _TUN_F_USO6 = 0x01, 0x02, 0x04, 0x20, 0x40
+_VNET_HEADER = bytes(10)
 _IFNAMSIZ = 16
 _IFREQ = struct.Struct(f"{_IFNAMSIZ}sH22x")
 
@@ -21,8 +25,13 @@ MAX_PACKET = 65_535
 class TunDevice:
     """Owns the interface: closing the descriptor removes it."""
 
-    def __init__(self, name: str) -> None:
-        """Create the interface. Raises UnsupportedError without TUN, DataPathError for other refusals."""
+    def __init__(self, name: str, offloads: bool = False) -> None:
+        """Create the interface. Raises UnsupportedError without TUN, DataPathError for other refusals.
+
+        With `offloads`, packets carry a virtio-net header and may be super-packets, as far as the kernel
+        agrees: see `tso` and `uso`.
+        """
+        self.tso = self.uso = False
         try:
             self.fd = os.open(_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -30,7 +39,8 @@ class TunDevice:
         except PermissionError as error:
             raise UnsupportedError(f"{_DEVICE}: permission denied: run as root (CAP_NET_ADMIN)") from error
         try:
-            fcntl.ioctl(self.fd, _TUNSETIFF, _IFREQ.pack(name.encode(), _IFF_TUN | _IFF_NO_PI))
+            flags = _IFF_TUN | _IFF_NO_PI | (_IFF_VNET_HDR if offloads else 0)
+            fcntl.ioctl(self.fd, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
         except OSError as error:
             os.close(self.fd)
             if error.errno == errno.EBUSY:
@@ -40,6 +50,19 @@ class TunDevice:
             if error.errno == errno.EPERM:
                 raise UnsupportedError("creating a TUN device needs root (CAP_NET_ADMIN)") from error
             raise DataPathError(f"creating TUN device {name}: {error.strerror}") from error
+        self._header = _VNET_HEADER if offloads else b""
+        if offloads:
+            self._set_offloads()
+
+    def _set_offloads(self) -> None:
+        tso = _TUN_F_CSUM | _TUN_F_TSO4 | _TUN_F_TSO6
+        for flags in (tso | _TUN_F_USO4 | _TUN_F_USO6, tso):
+            try:
+                fcntl.ioctl(self.fd, _TUNSETOFFLOAD, flags)
+            except OSError:
+                continue
+            self.tso, self.uso = True, flags != tso
+            return
 
     def read(self) -> bytes | None:
         """One packet, or None when there is none. Raises OSError (EBADFD) when the device is gone."""
@@ -55,7 +78,7 @@ class TunDevice:
     def write(self, packet: bytes) -> bool:
         """Hand a packet to the stack; False when it does not take it (down, queue full)."""
         try:
-            os.write(self.fd, packet)
+            os.write(self.fd, self._header + packet)
         except OSError:
             return False
         return True

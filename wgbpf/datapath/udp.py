@@ -17,6 +17,8 @@ _IPV6_MTU_DISCOVER = 23
 _PMTUDISC_DONT = 0
 _IP_PKTINFO = 8
 _SO_MARK = 36
+_UDP_SEGMENT = 103
+_UDP_GRO = 104
 _PKTINFO4 = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
 _INT = struct.Struct("=i")
@@ -70,6 +72,22 @@ class UdpSockets:
 
     v4: socket.socket
     v6: socket.socket | None
+
+    def use_offloads(self) -> tuple[bool, bool]:
+        """Ask for UDP_GRO on receive; returns whether sends may use UDP_SEGMENT, and whether GRO is on."""
+        sockets = [s for s in (self.v4, self.v6) if s is not None]
+        try:
+            for sock in sockets:
+                sock.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)
+            gso = True
+        except OSError:
+            gso = False
+        try:
+            for sock in sockets:
+                sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
+        except OSError:
+            return gso, False
+        return gso, True
 
     def files(self) -> list[int]:
         return [s.fileno() for s in (self.v4, self.v6) if s is not None]

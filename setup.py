@@ -1,0 +1,31 @@
+"""The optional part of the build: the native pump, where a C compiler and OpenSSL's headers are."""
+
+from setuptools import Extension, setup
+
+_SOURCES = (
+    "coalesce",
+    "events",
+    "inner",
+    "module",
+    "receive",
+    "routes",
+    "segment",
+    "send",
+    "session",
+    "verbs",
+)
+
+setup(
+    ext_modules=[
+        Extension(
+            "wgbpf.native._pump",
+            [f"wgbpf/native/{name}.c" for name in _SOURCES],
+            depends=["wgbpf/native/object.h", "wgbpf/native/pump.h"],
+            define_macros=[("_GNU_SOURCE", "1")],
+            extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Wno-missing-field-initializers"],
+            libraries=["crypto", "pthread"],
+            # Without compiler or headers the pure Python pump does the same, slower, and `status` says so.
+            optional=True,
+        )
+    ]
+)

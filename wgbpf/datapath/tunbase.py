@@ -1,0 +1,105 @@
+"""What the two pumps of the `tun` data path share: the device, the sockets, NICs, ICMP answers."""
+
+import time
+
+from ..protocol.actions import SendDatagram
+from . import icmp
+from .interface import DataDrop, DataPath, DataPathError, Direction, InterfaceSpec
+from .netlink import Netlink
+from .tundev import TunDevice
+from .udp import UdpSockets
+
+_ICMP_PER_SECOND = 50
+
+
+def boot_time() -> float:
+    """CLOCK_BOOTTIME in seconds: time asleep counts for the age of a key."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class TunBase(DataPath):
+    """Subclasses carry the packets of established sessions."""
+
+    offloads = False
+    """Whether the TUN device hands over and takes super-packets."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+        self._tun: TunDevice | None = None
+        self._udp: UdpSockets | None = None
+        self._ifindex = 0
+        self._nics: list[str] = []
+        self._icmp_credit = float(_ICMP_PER_SECOND)
+        self._icmp_since = 0.0
+
+    # --- life ---
+
+    def open(self, spec: InterfaceSpec) -> None:
+        self._tun = TunDevice(spec.name, self.offloads)
+        try:
+            self._ifindex = self._netlink.index(spec.name)
+            self._netlink.set_mtu(self._ifindex, spec.mtu)
+            for nic in spec.nics:
+                self.attach_nic(nic)
+        except Exception:
+            self.close()
+            raise
+        self.set_mtu(spec.mtu)
+
+    def close(self) -> None:
+        if self._udp is not None:
+            self._udp.close()
+            self._udp = None
+        if self._tun is not None:
+            self._tun.close()
+            self._tun = None
+
+    def bind(self, listen_port: int, fwmark: int) -> int:
+        old = self._udp
+        if old is not None and old.port == listen_port:
+            # Only the mark changes: the port is ours, so it must be freed first.
+            old.close()
+        try:
+            self._udp = UdpSockets(listen_port, fwmark)
+        except OSError:
+            if old is not None and old.port == listen_port:
+                self._udp = UdpSockets(listen_port, 0)
+            raise
+        if old is not None:
+            old.close()
+        return self._udp.port
+
+    def attach_nic(self, nic: str) -> None:
+        self._netlink.index(nic)
+        if nic in self._nics:
+            raise DataPathError(f"{nic} is attached already")
+        self._nics.append(nic)
+
+    def detach_nic(self, nic: str) -> None:
+        if nic not in self._nics:
+            raise DataPathError(f"{nic} is not attached")
+        self._nics.remove(nic)
+
+    @property
+    def ifindex(self) -> int:
+        return self._ifindex
+
+    # --- what is not data ---
+
+    def send(self, datagram: SendDatagram) -> None:
+        if self._udp is None or not self._udp.send(datagram.data, datagram.path, datagram.ds):
+            self._drop(Direction.TRANSMIT, DataDrop.SEND_FAILED)
+
+    def refuse(self, packet: bytes) -> None:
+        now = boot_time()
+        earned = (now - self._icmp_since) * _ICMP_PER_SECOND
+        self._icmp_credit = min(float(_ICMP_PER_SECOND), self._icmp_credit + earned)
+        self._icmp_since = now
+        answer = icmp.unreachable(packet) if self._icmp_credit >= 1 else None
+        if answer is not None and self._tun is not None:
+            self._icmp_credit -= 1
+            self._tun.write(answer)
+
+    def _drop(self, direction: Direction, reason: DataDrop) -> None:
+        """Count a packet that was refused here."""
+        raise NotImplementedError

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* The native pump: sessions, peers and routes that Python installs, and two threads that carry packets.
+ *
+ * Locking: `lock` is held for reading by a thread while it handles a batch, for writing by Python while it
+ * changes sessions, peers or routes. A session's send counter and cipher context are guarded by its own
+ * mutex, because Python sends keepalives and staged packets too. Only the receiving thread opens packets.
+ */
+#ifndef WGBPF_PUMP_H
+#define WGBPF_PUMP_H
+
+#include <netinet/in.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KEY_SIZE 32
+#define TAG_SIZE 16
+#define DATA_HEADER 16
+#define DATA_OVERHEAD (DATA_HEADER + TAG_SIZE)
+#define MESSAGE_DATA 4
+#define MAX_PACKET 65535
+#define MAX_UDP_PAYLOAD 65507
+#define MAX_SEGMENTS 64
+#define VNET_HEADER 10
+#define BATCH 64
+
+#define REJECT_AFTER_NS (180ull * 1000000000ull)
+#define REJECT_AFTER_MESSAGES (UINT64_MAX - (1ull << 13))
+#define WINDOW_WORDS 128
+#define WINDOW (WINDOW_WORDS * 64 - 64)
+
+/* Names and order are those of COUNTS in wgbpf/datapath/tun_native.py; a test compares them. */
+enum count {
+	RX_PACKETS, RX_BYTES, TX_PACKETS, TX_BYTES,
+	RX_BAD_LENGTH, RX_UNKNOWN_INDEX, RX_KEY_EXPIRED, RX_BAD_TAG, RX_REPLAY, RX_BAD_INNER_PACKET,
+	RX_FORBIDDEN_SOURCE, RX_BAD_ECN, RX_INTERFACE_FULL, RX_QUEUE_FULL,
+	TX_BAD_INNER_PACKET, TX_KEY_EXPIRED, TX_NO_ROUTE, TX_NO_ENDPOINT, TX_SEND_FAILED, TX_QUEUE_FULL,
+	GSO_FALLBACKS,
+	COUNTS
+};
+
+enum event_kind { EV_HANDSHAKE, EV_NEEDS_SESSION, EV_CONFIRMED, EV_ROAMED, EV_ACTIVE, EV_GONE, EV_NO_ROUTE };
+
+/* Where a peer is, and by which of our addresses it was reached (local_family 0: routing decides). */
+struct path {
+	uint8_t family; /* AF_INET, AF_INET6; 0: unknown */
+	uint8_t local_family;
+	uint16_t port; /* host order */
+	uint32_t scope;
+	uint32_t ifindex;
+	uint8_t remote[16];
+	uint8_t local[16];
+};
+
+struct event {
+	struct event *next;
+	enum event_kind kind;
+	uint32_t number; /* a peer's, or a session's local index */
+	struct path path;
+	size_t size;
+	uint8_t data[];
+};
+
+struct session {
+	struct session *next;
+	struct peer *peer;
+	uint32_t local_index, remote_index;
+	uint64_t created; /* CLOCK_BOOTTIME, ns */
+	bool receive_only;
+	pthread_mutex_t sending;
+	uint64_t counter;
+	EVP_CIPHER_CTX *seal, *open;
+	uint64_t received; /* highest counter + 1 */
+	uint64_t window[WINDOW_WORDS];
+};
+
+/* Stamps are CLOCK_BOOTTIME ns, 0: never. Each is written by one thread, but for the `unanswered` pair. */
+struct peer {
+	uint32_t number;
+	bool dirty;
+	struct path path;
+	struct session *current, *unconfirmed;
+	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;
+	uint64_t last_sent, last_received, last_data_sent, last_data_received;
+	uint64_t unanswered_sent, unanswered_received;
+};
+
+struct node {
+	uint32_t child[2];
+	int64_t peer; /* -1: none */
+};
+
+/* A binary trie of one address family; node 0 is the root. */
+struct routes {
+	struct node *nodes;
+	uint32_t used, size, free; /* `free` heads the list of freed nodes */
+};
+
+/* Sealed messages of equal size on their way to one peer: one system call. */
+struct outbox {
+	struct peer *peer;
+	struct path path;
+	uint8_t ds;
+	bool closed; /* a shorter message ended it */
+	unsigned segments;
+	size_t segment_size, size;
+	uint8_t *data;
+};
+
+/* Inner packets of one flow, on their way to the TUN as one super-packet. */
+struct bundle {
+	bool used, tcp, closed;
+	uint8_t version, header; /* length of IP and transport header */
+	uint8_t ip_header;
+	unsigned count;
+	uint32_t next_seq;
+	uint16_t gso_size, next_id;
+	size_t payload;
+	uint8_t *first; /* the first packet */
+	struct { uint8_t *data; size_t size; } piece[MAX_SEGMENTS];
+};
+#define BUNDLES 16
+#define ARENA (1u << 20)
+
+struct pump {
+	int tun, udp4, udp6, stop_fd, event_fd;
+	bool vnet, uso, gso, gro, running;
+	uint32_t mtu;
+	pthread_t tx_thread, rx_thread;
+	pthread_rwlock_t lock;
+	pthread_mutex_t paths; /* the threads' own lock for `path` of peers */
+	struct session *sessions[1 << 12];
+	struct peer **peers;
+	uint32_t peers_size;
+	struct routes routes4, routes6;
+	uint64_t counts[COUNTS];
+	int active;
+	/* events */
+	pthread_mutex_t events_lock;
+	struct event *events_head, **events_tail;
+	unsigned events_waiting;
+	/* of the sending thread */
+	uint8_t *tun_buffer, *segment;
+	struct outbox outbox;
+	/* of the receiving thread */
+	uint8_t *udp_buffer, *arena;
+	size_t arena_used;
+	struct bundle bundles[BUNDLES];
+};
+
+static inline void count(struct pump *p, enum count which, uint64_t n)
+{
+	__atomic_fetch_add(&p->counts[which], n, __ATOMIC_RELAXED);
+}
+
+static inline uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+static inline void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8); p[1] = (uint8_t)v; }
+static inline uint32_t get32(const uint8_t *p) { return (uint32_t)get16(p) << 16 | get16(p + 2); }
+static inline void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 2, v & 0xffff); }
+
+/* session.c */
+uint64_t boot_ns(void);
+struct session *session_new(const uint8_t *send_key, const uint8_t *receive_key);
+void session_free(struct session *s);
+struct session *session_find(struct pump *p, uint32_t local_index);
+bool session_may_send(const struct session *s, uint64_t now);
+size_t session_seal(struct session *s, uint8_t *out, const uint8_t *packet, size_t size, uint32_t mtu);
+bool session_open(struct session *s, uint64_t counter, const uint8_t *sealed, size_t size, uint8_t *out);
+bool window_accept(struct session *s, uint64_t counter);
+
+/* routes.c */
+int routes_insert(struct routes *r, const uint8_t *prefix, unsigned length, uint32_t peer);
+void routes_remove(struct routes *r, const uint8_t *prefix, unsigned length);
+int64_t routes_lookup(const struct routes *r, const uint8_t *address, unsigned bits);
+void routes_free(struct routes *r);
+
+/* inner.c */
+uint16_t checksum_finish(uint64_t sum);
+uint64_t checksum_add(uint64_t sum, const uint8_t *data, size_t size);
+uint64_t checksum_pseudo(const uint8_t *packet, uint8_t proto, size_t length);
+size_t inner_length(const uint8_t *packet, size_t size);
+struct peer *inner_destination(struct pump *p, const uint8_t *packet, size_t size, bool *is_ip);
+struct peer *inner_source(struct pump *p, const uint8_t *packet);
+uint8_t inner_ds(const uint8_t *packet);
+bool inner_decapsulate_ecn(uint8_t *packet, uint8_t outer_ds);
+
+/* events.c */
+void event_push(struct pump *p, enum event_kind kind, uint32_t number, const struct path *path,
+		const uint8_t *data, size_t size, enum count when_full);
+struct event *event_take(struct pump *p);
+void note_active(struct pump *p);
+
+/* send.c */
+void *tx_main(void *arg);
+void outbox_flush(struct pump *p, struct outbox *o);
+void peer_sent(struct pump *p, struct peer *peer, size_t bytes, unsigned packets, bool data, uint64_t now);
+bool send_one(struct pump *p, struct session *s, const uint8_t *packet, size_t size, uint64_t now);
+
+/* segment.c */
+typedef void segment_fn(struct pump *p, uint8_t *packet, size_t size, void *arg);
+bool segment_packet(struct pump *p, const uint8_t *vnet, uint8_t *packet, size_t size, segment_fn *each, void *arg);
+
+/* receive.c */
+void receive_datagram(struct pump *p, uint8_t *data, size_t size, const struct path *from, uint8_t ds, uint64_t now);
+void *rx_main(void *arg);
+
+/* coalesce.c */
+void deliver(struct pump *p, uint8_t *packet, size_t size);
+void deliver_flush(struct pump *p);
+
+#endif
