@@ -45,7 +45,7 @@ wgbpf/datapath/objects/%.o: bpf/%.bpf.c $(wildcard bpf/*.h) | packages
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_FLAGS) -c $< -o $@
 
-bpf: $(BPF_OBJECTS) ## compile the BPF programs; print what the verifier says of them
+bpf: setup ## compile the BPF programs; print what the verifier says of them
 	$(Q)$(BIN)/python -m wgbpf.datapath.verify $(BPF_OBJECTS)
 
 demo: setup ## two hosts, one tunnel, real packets; KEEP=1 leaves the hosts up
