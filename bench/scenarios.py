@@ -50,7 +50,7 @@ def _quantiles(rtts: tuple[float, ...]) -> dict[str, float]:
 
 
 def _rtt_idle(pair: Pair, seconds: int) -> dict[str, float]:
-    return _quantiles(pair.a.ping(pair.address_b, count=100 * seconds, interval=0.01).rtts_ms)
+    return _quantiles(pair.a.round_trips(pair.address_b, 100 * seconds, 0.01))
 
 
 def _rtt_busy(pair: Pair, seconds: int) -> dict[str, float]:
@@ -58,7 +58,7 @@ def _rtt_busy(pair: Pair, seconds: int) -> dict[str, float]:
     server = pair.b.start(["iperf3", "-s", "-1", "-B", pair.address_b, "-p", "5299"])
     command = ["iperf3", "-c", pair.address_b, "-p", "5299", "-t", str(seconds + 2)]
     flow = pair.a.start(["sh", "-c", f"sleep 0.3; exec {' '.join(command)}"])
-    rtts = pair.a.ping(pair.address_b, count=50 * seconds, interval=0.02).rtts_ms
+    rtts = pair.a.round_trips(pair.address_b, 50 * seconds, 0.02)
     flow.wait(seconds + 15)
     server.stop()
     return _quantiles(rtts)

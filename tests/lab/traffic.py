@@ -2,11 +2,12 @@
 
 import json
 import re
+import signal
 import sys
 from dataclasses import dataclass
 from typing import Any
 
-from .lab import Host, LabError, Process, wait_until
+from .lab import PINGER, Host, Process, wait_until
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,18 @@ class FlowResult:
 
 
 class PingFlow:
-    """Steady echo requests in the background; `stop` counts those that were not answered."""
+    """Steady echo requests in the background; `stop` waits for the last answers and counts."""
 
     def __init__(self, host: Host, address: str, interval: float) -> None:
-        self._process: Process = host.start(["ping", "-n", "-q", "-i", str(interval), address])
+        arguments = [address, "0", str(interval), "2", "56"]
+        self._process: Process = host.start([sys.executable, str(PINGER), *arguments])
+        wait_until(lambda: "ready" in self._process.output, 5, "the pinger runs")
 
     def stop(self) -> FlowResult:
-        # SIGINT makes ping print its summary, after the answers under way have had time.
-        self._process.send_signal(2)
-        self._process.wait(5)
-        counts = re.search(r"(\d+) packets transmitted, (\d+) received", self._process.output)
-        if counts is None:
-            raise LabError(self._process.output)
-        return FlowResult(int(counts[1]), int(counts[2]))
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(10)
+        found = json.loads(self._process.output.splitlines()[-1])
+        return FlowResult(found["sent"], found["received"])
 
 
 _RECEIVER = """
