@@ -162,7 +162,7 @@ def _snapshot(host: Host) -> tuple[object, ...]:
         host.run("tc qdisc show"),
         host.run("ethtool -k eth0"),
         host.run("bpftool -j net show dev eth0"),
-        [path for path in ROOT.glob(f"wl{os.getpid()}x*")] if ROOT.exists() else [],
+        list(ROOT.glob(f"wl{os.getpid()}x*")) if ROOT.exists() else [],
     )
 
 
