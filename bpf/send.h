@@ -58,8 +58,12 @@ static __noinline int refuse(struct xdp_md *ctx, struct wg_control *c, const str
 	struct wg_event event = { .kind = WG_EVENT_REFUSE, .length = o->length };
 	__u64 now = bpf_ktime_get_boot_ns();
 
-	if (now - c->refused_at > WG_REFUSE_INTERVAL_NS) {
-		c->refused_at = now;
+	__u64 since = c->refused_at;
+
+	if (since + WG_REFUSE_BURST_NS < now)
+		since = now - WG_REFUSE_BURST_NS;
+	if (since + WG_REFUSE_INTERVAL_NS <= now) {
+		c->refused_at = since + WG_REFUSE_INTERVAL_NS;
 		give_packet(ctx, &event, o->at);
 	}
 	return drop(WG_TX_NO_ROUTE);

@@ -23,8 +23,9 @@
 #define WG_MAX_INNER 3506
 /* Packets that one peer may send to the controller in a second while it has no session. */
 #define WG_STAGE_LIMIT 128
-/* At most one packet without a peer goes to the controller, for an ICMP answer, in this time. */
-#define WG_REFUSE_INTERVAL_NS 5000000ULL
+/* Packets without a peer go to the controller, for an ICMP answer: 50 a second, after a pause 50 at once. */
+#define WG_REFUSE_INTERVAL_NS 20000000ULL
+#define WG_REFUSE_BURST_NS 1000000000ULL
 /* Frames of the controller on wg0: this EtherType (IEEE 802, local experimental), and in the last four bytes of the
  * destination the index of the session; so they are no longer than the packets they carry.
  */
@@ -104,7 +105,7 @@ struct wg_control {
 	__u32 active; /* 1 after the first traffic since the controller last collected */
 	__u32 steer_above; /* packets in WG_STEER_WINDOW_NS of one session; 0: never */
 	__u32 cpus; /* entries of the cpumap that work */
-	__u64 refused_at; /* when a packet without a peer was last given to the controller */
+	__u64 refused_at; /* up to when the share of packets without a peer is used */
 };
 
 #define WG_STEER_WINDOW_NS 10000000ULL

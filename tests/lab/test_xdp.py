@@ -1,11 +1,13 @@
 """What only the xdp data path has: NIC and generic mode, life without a controller, slow paths, steering."""
 
-import json
+import os
 import re
 import time
 from collections.abc import Iterator
 
 import pytest
+
+from wgbpf.datapath.bpffs import ROOT
 
 from .lab import Host, Lab, wait_until
 from .nodes import Wgbpf, WireguardGo, cli
@@ -153,22 +155,15 @@ def leftovers(lab: Lab) -> Iterator[Host]:
 
 
 def _snapshot(host: Host) -> tuple[object, ...]:
-    programs = json.loads(host.run("bpftool -j prog show"))
-    maps = json.loads(host.run("bpftool -j map show"))
+    """A program or map lives on only by a pin, an attachment (both here) or a process."""
     return (
-        [p["id"] for p in programs if p.get("name", "").startswith("wg_")],
-        [m["id"] for m in maps if m.get("name") in ("sessions", "endpoints", "traffic", "counts")],
-        host.run("ip -o link"),
+        # With the XDP programs and the addresses of links.
+        host.run("ip -o -d link"),
         host.run("tc qdisc show"),
         host.run("ethtool -k eth0"),
-        sorted(str(pin) for pin in _pins()),
+        host.run("bpftool -j net show dev eth0"),
+        list(ROOT.glob(f"wl{os.getpid()}x*")) if ROOT.exists() else [],
     )
-
-
-def _pins() -> list[object]:
-    from wgbpf.datapath.bpffs import ROOT
-
-    return list(ROOT.rglob("*")) if ROOT.exists() else []
 
 
 def test_detach_leaves_nothing(lab: Lab, leftovers: Host) -> None:
