@@ -63,6 +63,8 @@ def build() -> tuple[Host, Host]:
     for host, address in ((router, "203.0.113.1/24"), (peer, "203.0.113.2/24")):
         host.run(f"ip addr add {address} dev eth0")
         host.run("ip link set eth0 up")
+        # As the driver of a NIC: it takes the frames that XDP redirects to it.
+        host.run("ethtool -K eth0 gro on")
     _FILES.mkdir(mode=0o700)
     return router, peer
 

@@ -233,6 +233,8 @@ class Lab:
             host.run(f"ip addr add {address4}/24 dev {name}")
             host.run(f"ip addr add {address6}/64 dev {name} nodad")
             host.run(f"ip link set {name} up")
+            # With GRO a veth's other end takes frames that XDP redirects, as the driver of a NIC does.
+            host.run(f"ethtool -K {name} gro on")
             host.address4 = host.address4 or address4
             host.address6 = host.address6 or address6
         return names

@@ -5,6 +5,7 @@ from .interface import DataPath, DataPathError, InterfaceSpec, UnsupportedError
 from .netlink import Netlink
 from .tun import TunDataPath
 from .xdp import XdpDataPath
+from .xdpprograms import GENERIC
 
 _NOT_BUILT = "the native pump is not built (needs a C compiler, OpenSSL headers): Python carries packets"
 
@@ -26,11 +27,14 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
             f"{spec.name} is carried by the xdp data path: `wgbpf detach -i {spec.name}` first"
         )
     notes: list[str] = []
-    datapath: DataPath
     if wanted == "xdp" or adoptable(spec.name):
-        datapath = XdpDataPath(netlink)
-        datapath.open(spec)
-        return datapath, notes
+        xdp = XdpDataPath(netlink)
+        xdp.open(spec)
+        return xdp, notes
+    if wanted == "auto" and spec.nics:
+        found = _natively(spec, netlink, notes)
+        if found is not None:
+            return found, notes
     datapath = TunDataPath(netlink)
     if wanted != "tun-python":
         try:
@@ -41,3 +45,18 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
             datapath = NativeTunDataPath(netlink)
     datapath.open(spec)
     return datapath, notes
+
+
+def _natively(spec: InterfaceSpec, netlink: Netlink, notes: list[str]) -> XdpDataPath | None:
+    """The xdp data path, open, where every NIC receives and sends by native XDP."""
+    xdp = XdpDataPath(netlink)
+    try:
+        xdp.open(spec)
+    except UnsupportedError as error:
+        notes.append(f"not xdp: {error}")
+        return None
+    if xdp.is_native or spec.mode == GENERIC:
+        return xdp
+    xdp.close()
+    notes.append("not xdp: a NIC takes no redirected frames (--datapath xdp works all the same, slower)")
+    return None

@@ -222,6 +222,11 @@ class XdpDataPath(DataPath):
             self._maps.set_nic(index, usable)
 
     @property
+    def is_native(self) -> bool:
+        """Whether packets are received and sent by native XDP."""
+        return self._far_mode == NATIVE and all(mode == NATIVE for _, mode in self._nics.values())
+
+    @property
     def ifindex(self) -> int:
         return 0 if self._veth is None else self._veth.near
 
