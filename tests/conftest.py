@@ -4,4 +4,4 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--datapath", default="tun", help="data path that the lab's wgbpf runs (tun, xdp)")
+    parser.addoption("--datapath", help="run the whole lab on this data path (tun, xdp, tun-python)")

@@ -41,14 +41,23 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def module_lab() -> Iterator[Lab]:
+def module_lab(datapath: str) -> Iterator[Lab]:
     """For tests of one module that can share their hosts."""
     with Lab() as made:
         yield made
 
 
-@pytest.fixture(scope="session", autouse=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `every_datapath` run on each, unless one is asked for: `pytest --datapath xdp`."""
+    if "datapath" not in metafunc.fixturenames:
+        return
+    asked = metafunc.config.getoption("--datapath")
+    every = ("tun", "xdp") if metafunc.definition.get_closest_marker("every_datapath") else ("tun",)
+    metafunc.parametrize("datapath", [asked] if asked else every, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
 def datapath(request: pytest.FixtureRequest) -> str:
-    """The data path under test: `pytest --datapath xdp`."""
-    Wgbpf.datapath = request.config.getoption("--datapath")
+    """What the lab's wgbpf runs."""
+    Wgbpf.datapath = request.param
     return Wgbpf.datapath

@@ -219,8 +219,11 @@ class Lab:
         host.run("ip link set lo up")
         return host
 
-    def link(self, a: Host, b: Host, mtu: int = 1500) -> tuple[str, str]:
-        """A veth pair with an IPv4 /24 and an IPv6 /64; .1 is `a`. Returns both interface names."""
+    def link(self, a: Host, b: Host, mtu: int = 1500, gro: bool = True) -> tuple[str, str]:
+        """A veth pair with an IPv4 /24 and an IPv6 /64; .1 is `a`. Returns both interface names.
+
+        With GRO its ends take frames that XDP redirects to them, as the driver of a NIC does.
+        """
         net = self._networks
         self._networks += 1
         names = a.next_interface(), b.next_interface()
@@ -233,8 +236,7 @@ class Lab:
             host.run(f"ip addr add {address4}/24 dev {name}")
             host.run(f"ip addr add {address6}/64 dev {name} nodad")
             host.run(f"ip link set {name} up")
-            # With GRO a veth's other end takes frames that XDP redirects, as the driver of a NIC does.
-            host.run(f"ethtool -K {name} gro on")
+            host.run(f"ethtool -K {name} gro {'on' if gro else 'off'}")
             host.address4 = host.address4 or address4
             host.address6 = host.address6 or address6
         return names

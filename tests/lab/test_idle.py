@@ -8,6 +8,8 @@ import pytest
 from .lab import Lab
 from .nodes import Wgbpf, WireguardGo
 
+pytestmark = pytest.mark.every_datapath
+
 
 def _wakeups(pid: int) -> int:
     """Voluntary context switches of all threads: each is one sleep that ended."""

@@ -12,6 +12,8 @@ from .lab import Lab, wait_until
 from .nodes import Wgbpf, WireguardGo, metric
 from .traffic import iperf3, udp_flow
 
+pytestmark = pytest.mark.every_datapath
+
 
 @dataclass
 class Tunnel:

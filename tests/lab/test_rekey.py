@@ -8,6 +8,8 @@ from .lab import Lab
 from .nodes import Node, Wgbpf, WireguardGo, metric
 from .traffic import PingFlow
 
+pytestmark = pytest.mark.every_datapath
+
 _SECONDS = 135
 _INTERVAL = 0.02
 

@@ -8,6 +8,8 @@ import pytest
 from .lab import Lab
 from .nodes import Node, Wgbpf, WireguardGo
 
+pytestmark = pytest.mark.every_datapath
+
 _LIMIT = 20
 
 

@@ -5,6 +5,8 @@ import pytest
 from .lab import Lab, wait_until
 from .nodes import Wgbpf, WireguardGo
 
+pytestmark = pytest.mark.every_datapath
+
 
 def _pair(lab: Lab) -> tuple[Wgbpf, WireguardGo]:
     a, b = lab.host("a"), lab.host("b")

@@ -22,11 +22,9 @@ def _ours(lab: Lab, host: Host, number: int, *options: str) -> Wgbpf:
 
 
 def _pair(lab: Lab, *options: str, gro: bool = True) -> tuple[Wgbpf, WireguardGo]:
-    """A running tunnel. Without GRO the peer's end of the link takes no frames that XDP redirects."""
+    """A running tunnel."""
     a, b = lab.host("a"), lab.host("b")
-    lab.link(a, b)
-    if not gro:
-        b.run("ethtool -K eth0 gro off")
+    lab.link(a, b, gro=gro)
     ours, theirs = _ours(lab, a, 1, *options), WireguardGo(lab, b, 2)
     ours.add_peer(theirs, 4)
     theirs.add_peer(ours, 4)
