@@ -35,7 +35,7 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
         found = _natively(spec, netlink, notes)
         if found is not None:
             return found, notes
-    datapath = TunDataPath(netlink)
+    datapath: DataPath = TunDataPath(netlink)
     if wanted != "tun-python":
         try:
             from .tun_native import NativeTunDataPath
