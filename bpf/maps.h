@@ -97,13 +97,17 @@ struct {
 	__type(value, struct bpf_cpumap_val);
 } cpus SEC(".maps");
 
-/* Sessions that are steered to each CPU now. */
+/* How much each CPU opens; written by that CPU, read where one is chosen. */
+struct wg_load {
+	__u64 since;
+	__u32 now, last; /* packets in this window, and in the one before */
+};
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, WG_MAX_CPUS);
 	__type(key, __u32);
-	__type(value, __u32);
-} steered SEC(".maps");
+	__type(value, struct wg_load);
+} loads SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

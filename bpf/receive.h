@@ -18,20 +18,40 @@ enum ecn { NOT_ECT, ECT1, ECT0, CE };
 
 /* --- steering --- */
 
-/* The CPU with the fewest steered sessions; this one is busy with the NIC already. */
-static __always_inline __u32 choose_cpu(__u32 cpus, __u32 here)
+static __always_inline void note_load(__u64 now)
 {
-	__u32 best = here, least = ~0U;
+	__u32 here = bpf_get_smp_processor_id();
+	struct wg_load *l = bpf_map_lookup_elem(&loads, &here);
+
+	if (!l)
+		return;
+	l->now++;
+	if (now - l->since >= WG_STEER_WINDOW_NS) {
+		l->last = now - l->since < 2 * WG_STEER_WINDOW_NS ? l->now : 0;
+		l->now = 0;
+		l->since = now;
+	}
+}
+
+__noinline __u32 recent_load(__u32 cpu, __u64 now)
+{
+	struct wg_load *l = bpf_map_lookup_elem(&loads, &cpu);
+
+	if (!l || now - l->since >= 2 * WG_STEER_WINDOW_NS)
+		return 0;
+	return l->now > l->last ? l->now : l->last;
+}
+
+/* The CPU that opens least; this one only where another one opens more than half as much. */
+static __always_inline __u32 choose_cpu(__u32 cpus, __u32 here, __u64 now)
+{
+	__u32 best = here, least = recent_load(here, now) / 2 + 1;
 
 	for (__u32 cpu = 0; cpu < WG_MAX_CPUS; cpu++) {
-		__u32 key = cpu;
 		if (cpu >= cpus)
 			break;
-		__u32 *busy = bpf_map_lookup_elem(&steered, &key);
-		if (!busy)
-			break;
-		__u32 load = *busy * 2 + (cpu == here);
-		if (load < least) {
+		__u32 load = recent_load(cpu, now);
+		if (cpu != here && load < least) {
 			least = load;
 			best = cpu;
 		}
@@ -39,17 +59,20 @@ static __always_inline __u32 choose_cpu(__u32 cpus, __u32 here)
 	return best;
 }
 
-static __always_inline void count_steered(__u32 cpu, int n)
+static __always_inline void give_cpu(struct wg_session *s, __u32 cpus, __u32 here, __u64 now)
 {
-	__u32 *busy = bpf_map_lookup_elem(&steered, &cpu);
+	__u32 cpu = choose_cpu(cpus, here, now);
 
-	if (busy)
-		__sync_fetch_and_add(busy, n);
+	if (s->cpu != cpu + 1)
+		s->settled = 0;
+	s->cpu = cpu + 1;
 }
 
-/* Where to open the session's packet: a CPU + 1, or 0 for here. A session above the rate is given a CPU; one that
- * stays below a quarter of it for ten windows goes back, long after the other CPU's queue has run empty, so that
- * order holds. Only the receiving CPU writes these fields.
+/* Where to open the session's packet: a CPU + 1, or 0 for here. A session above the rate is given a CPU. Where
+ * its packets begin to arrive on that very CPU (the NIC's queue moved) it is given another one; when it stays below
+ * a quarter of the rate for ten windows it goes back, long after the other CPU's queue has run empty. Packets that
+ * arrive on several CPUs all take the queue of the one, so that order holds. The fields are a guess that races may
+ * blur: nothing but the load depends on them.
  */
 __noinline __u32 steer(__u32 index, __u64 now)
 {
@@ -60,22 +83,27 @@ __noinline __u32 steer(__u32 index, __u64 now)
 	if (!s || !c || !c->steer_above)
 		return 0;
 	__u64 window = s->cpu ? 10 * WG_STEER_WINDOW_NS : WG_STEER_WINDOW_NS;
+	__u64 passed = now - s->rate_since;
 	s->rate_count++;
-	if (!s->cpu && s->rate_count > c->steer_above && now - s->rate_since < window) {
-		__u32 cpu = choose_cpu(c->cpus, here);
-		count_steered(cpu, 1);
-		s->cpu = cpu + 1;
-		s->rate_since = now;
-		s->rate_count = 0;
-	} else if (now - s->rate_since >= window) {
-		if (s->cpu && s->rate_count < c->steer_above * 10 / 4) {
-			count_steered(s->cpu - 1, -1);
+	s->rate_here += s->cpu == here + 1;
+	if (!s->cpu && passed < window && s->rate_count > c->steer_above) {
+		give_cpu(s, c->cpus, here, now);
+		passed = window;
+	} else if (s->cpu && passed >= window) {
+		if (s->rate_count < c->steer_above * 10 / 4) {
 			s->cpu = 0;
+		} else {
+			s->settled = s->rate_here == s->rate_count;
+			if (s->rate_here > s->rate_count / 2)
+				give_cpu(s, c->cpus, here, now);
 		}
+	}
+	if (passed >= window) {
 		s->rate_since = now;
 		s->rate_count = 0;
+		s->rate_here = 0;
 	}
-	return s->cpu == here + 1 ? 0 : s->cpu;
+	return s->settled && s->cpu == here + 1 ? 0 : s->cpu;
 }
 
 /* --- what an authentic packet proves --- */
@@ -297,6 +325,7 @@ static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, bool m
 			return XDP_REDIRECT;
 		}
 	}
+	note_load(now);
 	if (aead_open(ctx, &taken.key, o->at + WG_HEADER_SIZE, o->length - WG_OVERHEAD))
 		return drop(WG_RX_BAD_TAG);
 	why = commit(header.index, header.counter, &taken);

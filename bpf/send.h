@@ -293,7 +293,19 @@ static __always_inline bool take_counter(struct wg_session *s, struct outgoing *
 	return taken;
 }
 
-static __always_inline int seal(struct xdp_md *ctx, const struct wg_control *c, struct outgoing *o,
+/* Above the rate the controller lets the far end's NAPI run in threads. A count that races blur is good enough. */
+static __always_inline void note_sealing(struct wg_control *c, __u64 now)
+{
+	if (now - c->sealing_since >= WG_STEER_WINDOW_NS) {
+		c->sealing_since = now;
+		c->sealing_count = 0;
+	} else if (++c->sealing_count > c->steer_above && c->steer_above && !c->busy &&
+		   !__sync_lock_test_and_set(&c->busy, 1)) {
+		wake_controller(WG_EVENT_BUSY);
+	}
+}
+
+static __always_inline int seal(struct xdp_md *ctx, struct wg_control *c, struct outgoing *o,
 				struct chacha_key *key, const struct path *p, __u64 now)
 {
 	__u32 ip = p->family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
@@ -313,6 +325,7 @@ static __always_inline int seal(struct xdp_md *ctx, const struct wg_control *c, 
 	if (aead_seal(ctx, key, o->at + growth, at + WG_HEADER_SIZE, o->length, o->padded) ||
 	    bpf_xdp_store_bytes(ctx, at, &header, sizeof(header)))
 		return drop(WG_TX_FAILED);
+	note_sealing(c, now);
 	note_sent(o->peer, o->padded + WG_OVERHEAD, o->length == 0, o->counter, now);
 	add(WG_TX_PACKETS, 1);
 	add(WG_TX_BYTES, o->padded + WG_OVERHEAD);

@@ -62,21 +62,21 @@ static __always_inline void tell(struct wg_event *event)
 		add(WG_EVENTS_LOST, 1);
 }
 
-/* The first traffic since the controller last collected wakes it, and no other. */
-static __noinline int wake_controller(void)
+static __noinline int wake_controller(__u32 kind)
 {
-	struct wg_event event = { .kind = WG_EVENT_ACTIVE };
+	struct wg_event event = { .kind = kind };
 
 	tell(&event);
 	return 0;
 }
 
+/* The first traffic since the controller last collected wakes it, and no other. */
 static __always_inline void note_activity(void)
 {
 	struct wg_control *c = controls();
 
 	if (c && !c->active && !__sync_lock_test_and_set(&c->active, 1))
-		wake_controller();
+		wake_controller(WG_EVENT_ACTIVE);
 }
 
 static __always_inline void note_received(__u32 peer, __u32 size, bool empty, __u64 now)

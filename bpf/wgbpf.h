@@ -46,16 +46,17 @@ struct wg_session {
 	__u32 remote_index;
 	__u32 peer;
 	__u32 state;
-	__u32 initiator;
+	/* Steering; written by the receiving CPUs only. */
+	__u16 cpu; /* opened there, + 1; 0: where it arrives */
+	__u16 settled; /* in the last window every packet arrived on `cpu` */
 	__u64 created; /* CLOCK_BOOTTIME, ns */
 	__u64 send_counter;
 	__u64 received; /* highest counter received + 1 */
 	__u32 send_key[WG_KEY_WORDS];
 	__u32 receive_key[WG_KEY_WORDS];
-	/* Steering; written by the receiving CPU only. */
 	__u64 rate_since;
 	__u32 rate_count;
-	__u32 cpu; /* opened there, + 1; 0: where it arrives */
+	__u32 rate_here; /* of them, what arrived on `cpu` */
 	__u64 window[WG_WINDOW_WORDS];
 };
 
@@ -106,6 +107,9 @@ struct wg_control {
 	__u32 steer_above; /* packets in WG_STEER_WINDOW_NS of one session; 0: never */
 	__u32 cpus; /* entries of the cpumap that work */
 	__u64 refused_at; /* up to when the share of packets without a peer is used */
+	__u64 sealing_since; /* how many packets were sealed since */
+	__u32 sealing_count;
+	__u32 busy; /* 1 from the event until the controller clears it */
 };
 
 #define WG_STEER_WINDOW_NS 10000000ULL
@@ -117,6 +121,7 @@ enum wg_event_kind {
 	WG_EVENT_STAGE, /* an inner packet without a session */
 	WG_EVENT_SEND, /* a sealed message that the stack has to send */
 	WG_EVENT_REFUSE, /* an inner packet that no peer owns */
+	WG_EVENT_BUSY, /* sealing above the rate */
 };
 
 struct wg_event {
@@ -190,7 +195,7 @@ _Static_assert(sizeof(struct wg_session) == 1152, "read by wgbpf/datapath/abi.py
 _Static_assert(sizeof(struct wg_endpoint) == 48, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_sending) == 24, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_traffic) == 128, "read by wgbpf/datapath/abi.py");
-_Static_assert(sizeof(struct wg_control) == 32, "read by wgbpf/datapath/abi.py");
+_Static_assert(sizeof(struct wg_control) == 48, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_event) == 60, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_prefix) == 20, "read by wgbpf/datapath/abi.py");
 

@@ -28,6 +28,7 @@ class EventKind(IntEnum):
     STAGE = 4
     SEND = 5
     REFUSE = 6
+    BUSY = 7
 
 
 class Count(IntEnum):
@@ -74,7 +75,7 @@ class Session(ctypes.Structure):
     remote_index: int
     peer: int
     state: int
-    initiator: int
+    cpu: int
     created: int
     send_counter: int
     received: int
@@ -84,7 +85,8 @@ class Session(ctypes.Structure):
         ("remote_index", c_uint32),
         ("peer", c_uint32),
         ("state", c_uint32),
-        ("initiator", c_uint32),
+        ("cpu", c_uint16),
+        ("settled", c_uint16),
         ("created", c_uint64),
         ("send_counter", c_uint64),
         ("received", c_uint64),
@@ -92,7 +94,7 @@ class Session(ctypes.Structure):
         ("receive_key", c_uint8 * (4 * KEY_WORDS)),
         ("rate_since", c_uint64),
         ("rate_count", c_uint32),
-        ("cpu", c_uint32),
+        ("rate_here", c_uint32),
         ("window", c_uint64 * WINDOW_WORDS),
     ]
 
@@ -169,6 +171,9 @@ class Control(ctypes.Structure):
     steer_above: int
     cpus: int
     refused_at: int
+    sealing_since: int
+    sealing_count: int
+    busy: int
     _fields_ = [
         ("listen_port", c_uint32),
         ("mtu", c_uint32),
@@ -177,6 +182,9 @@ class Control(ctypes.Structure):
         ("steer_above", c_uint32),
         ("cpus", c_uint32),
         ("refused_at", c_uint64),
+        ("sealing_since", c_uint64),
+        ("sealing_count", c_uint32),
+        ("busy", c_uint32),
     ]
 
 

@@ -33,6 +33,7 @@ from .netlink import Netlink
 from .outerframe import outer_frame
 from .udp import UdpSockets
 from .vethpair import VethPair
+from .xdpload import Sealing, set_up_steering
 from .xdpmaps import XdpMaps, unpack_path
 from .xdppeers import XdpPeers
 from .xdpprograms import GENERIC, NATIVE, XdpPrograms
@@ -41,9 +42,6 @@ _BATCH = 64
 _DATA_TYPE = MessageType.DATA.to_bytes(4, "little")
 _EVENT = ctypes.sizeof(abi.Event)
 _MIN_SLOT_BITS = 14
-_STEER_ABOVE = 300
-"""Packets of one session in 10 ms above which another CPU opens them."""
-_CPU_QUEUE = 2048
 _LOOPBACK = 1
 _SHORTEST_FRAME = 64
 
@@ -60,6 +58,7 @@ class XdpDataPath(DataPath):
         self._maps: XdpMaps | None = None
         self._rings: RingBuffers | None = None
         self._udp: UdpSockets | None = None
+        self._sealing: Sealing | None = None
         self._mode = "auto"
         self._far_mode = NATIVE
         self._nics: dict[str, tuple[int, str]] = {}
@@ -104,7 +103,8 @@ class XdpDataPath(DataPath):
             self._peers.adopt()
         self._attach_far()
         maps.set_control("mtu", spec.mtu)
-        self._set_up_steering()
+        set_up_steering(maps, programs.programs["wg_steered"].fd)
+        self._sealing = Sealing(veth.far_name, maps)
         self.network_changed()
         for nic in spec.nics:
             self.attach_nic(nic)
@@ -149,14 +149,6 @@ class XdpDataPath(DataPath):
         except OSError as error:
             raise DataPathError(f"attaching to {self._veth.far_name}: {error}") from error
 
-    def _set_up_steering(self) -> None:
-        assert self._programs is not None and self._maps is not None
-        cpus = min(xdpfeatures.online_cpus(), abi.MAX_CPUS)
-        for cpu in range(cpus):
-            self._maps.set_cpu(cpu, _CPU_QUEUE, self._programs.programs["wg_steered"].fd)
-        self._maps.set_control("cpus", cpus)
-        self._maps.set_control("steer_above", _STEER_ABOVE if cpus > 1 else 0)
-
     def close(self) -> None:
         if self._udp is not None:
             self._udp.close()
@@ -164,6 +156,9 @@ class XdpDataPath(DataPath):
         if self._rings is not None:
             self._rings.close()
             self._rings = None
+        if self._sealing is not None:
+            self._sealing.close()
+            self._sealing = None
         if self._maps is not None:
             self._maps.close()
             self._maps = None
@@ -278,6 +273,9 @@ class XdpDataPath(DataPath):
                     events.append(Roamed(peer, unpack_path(self._located(event))))
             case abi.EventKind.ACTIVE:
                 events.append(Active())
+            case abi.EventKind.BUSY:
+                assert self._sealing is not None
+                self._sealing.busy()
             case abi.EventKind.STAGE:
                 waiting.setdefault(event.peer, []).append(packet)
             case abi.EventKind.SEND:
@@ -375,6 +373,8 @@ class XdpDataPath(DataPath):
     # --- facts ---
 
     def collect(self) -> list[Traffic]:
+        if self._sealing is not None:
+            self._sealing.look()
         return [] if self._peers is None else self._peers.collect()
 
     def counters(self) -> Counters:
@@ -393,7 +393,7 @@ class XdpDataPath(DataPath):
         memory = self._maps.memory()
         return {
             "mode": "+".join(modes),
-            "sending": sending,
+            "sending": sending + (", in threads" if self._sealing and self._sealing.threaded else ""),
             "sessions": f"room for {1 << self.slot_bits}, {self._maps.max_peers} peers",
             "memory": f"{memory / 1e6:.1f} MB of maps, {memory // self._maps.max_peers} bytes a peer",
         } | xdpfacts.ways(self._maps.count)

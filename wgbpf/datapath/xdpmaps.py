@@ -104,6 +104,9 @@ class XdpMaps:
     def set_control(self, name: str, value: int) -> None:
         self._control_words[getattr(abi.Control, name).offset // 4] = value
 
+    def control(self, name: str) -> int:
+        return int(self._control_words[getattr(abi.Control, name).offset // 4])
+
     def set_locals(self, addresses: Iterable[Address]) -> None:
         """Our own outer addresses."""
         wanted = {address.packed.ljust(16, b"\0") for address in addresses}
@@ -200,7 +203,6 @@ class XdpMaps:
         entry.local_index, entry.remote_index = session.local_index, session.remote_index
         entry.peer = peer
         entry.state = abi.State.LIVE if session.initiator else abi.State.UNCONFIRMED
-        entry.initiator = session.initiator
         entry.created = _ns(session.created)
         _fill(entry.send_key, bytes(session.send_key))
         _fill(entry.receive_key, bytes(session.receive_key))
