@@ -61,3 +61,9 @@ def datapath(request: pytest.FixtureRequest) -> str:
     """What the lab's wgbpf runs."""
     Wgbpf.datapath = request.param
     return Wgbpf.datapath
+
+
+@pytest.fixture
+def load_seconds(request: pytest.FixtureRequest) -> int:
+    """`pytest --load-seconds 30` for the long form."""
+    return int(request.config.getoption("--load-seconds"))

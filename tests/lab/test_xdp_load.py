@@ -1,0 +1,162 @@
+"""The xdp data path under load: nothing is lost below saturation, first packets of many peers, steering, a dead controller."""
+
+import json
+import re
+import time
+from ipaddress import IPv4Address
+
+import pytest
+
+from .lab import Host, Lab, wait_until
+from .nodes import Wgbpf, WireguardGo, cli
+from .test_xdp import _clean, _ours
+from .traffic import PingFlow, iperf3
+
+_PEERS = 50
+
+
+def _both_ends(lab: Lab) -> tuple[Wgbpf, Wgbpf]:
+    a, b = lab.host("a"), lab.host("b")
+    lab.link(a, b)
+    left, right = _ours(lab, a, 1), _ours(lab, b, 2)
+    left.add_peer(right, 4)
+    right.add_peer(left, 4)
+    left.start()
+    right.start()
+    assert a.ping(right.inner4).received == 3
+    return left, right
+
+
+def _udp(source: Wgbpf, target: Wgbpf, size: int, rate: str, seconds: int) -> tuple[int, int]:
+    """Datagrams sent and lost, as the receiver counts; a large socket buffer, so that it is not what loses."""
+    options = ("-u", "-l", str(size), "-b", rate, "-w", "4M")
+    end = iperf3(source.host, target.host, target.inner4, *options, seconds=seconds)["sum"]
+    return end["packets"], end["lost_packets"]
+
+
+def _socket_overflows(host: Host) -> int:
+    text = host.run("cat /proc/net/snmp")
+    names, values = (line.split()[1:] for line in text.splitlines() if line.startswith("Udp:"))
+    return dict(zip(names, map(int, values), strict=True))["RcvbufErrors"]
+
+
+@pytest.mark.parametrize("size", [64, 512, 1300, 1392])
+def test_no_packet_is_lost_at_half_of_the_maximum(lab: Lab, size: int, load_seconds: int) -> None:
+    """1392 bytes are the largest datagram that fits the tunnel's MTU of 1420."""
+    left, right = _both_ends(lab)
+    sent, lost = _udp(left, right, size, "0", 2)
+    bits = (sent - lost) / 2 / 2 * size * 8
+    left_before, right_before = _clean(left), _clean(right)
+    for source, target in ((left, right), (right, left)):
+        before = _socket_overflows(target.host)
+        sent, lost = _udp(source, target, size, f"{bits:.0f}", load_seconds)
+        assert sent > 1000 * load_seconds
+        # What the receiver's socket had no room for came through the tunnel.
+        assert lost - (_socket_overflows(target.host) - before) == 0
+    assert (_clean(left), _clean(right)) == (left_before, right_before)
+
+
+def _link(node: Wgbpf, name: str) -> dict[str, dict[str, int]]:
+    stats: dict[str, dict[str, int]] = json.loads(node.host.run(f"ip -j -s link show {name}"))[0]["stats64"]
+    return stats
+
+
+def test_what_is_lost_under_overload_is_counted(lab: Lab) -> None:
+    left, right = _both_ends(lab)
+
+    def balance() -> tuple[int, int]:
+        """Packets that went into one wg0 and did not come out of the other; and reasons."""
+        sent, received = _link(left, left.interface)["tx"], _link(right, right.interface)["rx"]
+        reasons = sum(left.drops().values()) + sum(right.drops().values())
+        # The cable's ring, too, may be full.
+        reasons += _link(left, "eth0")["tx"]["dropped"] + _link(right, "eth0")["rx"]["dropped"]
+        return sent["packets"] - received["packets"], reasons
+
+    before = balance()
+    _udp(left, right, 1300, "0", 3)
+    after = balance()
+    assert after[0] - before[0] == after[1] - before[1] > 0, (left.drops(), right.drops())
+
+
+def test_first_pings_to_fifty_peers_at_once_are_answered(lab: Lab) -> None:
+    a, b = lab.host("a"), lab.host("b")
+    lab.link(a, b)
+    ours = _ours(lab, a, 1)
+    theirs = []
+    for n in range(_PEERS):
+        peer = WireguardGo(lab, b, 2 + n, port=52_000 + n)
+        ours.add_peer(peer, 4)
+        peer.add_peer(ours, 4)
+        theirs.append(peer)
+    ours.start()
+    for n, peer in enumerate(theirs):
+        peer.run_program()
+        peer.apply()
+        b.run(f"ip addr add {peer.inner4}/32 dev {peer.interface}")
+        b.run(f"ip link set {peer.interface} up")
+        # Each answers by its own tunnel.
+        b.run(f"ip route add {ours.inner4} dev {peer.interface} table {1000 + n}")
+        b.run(f"ip rule add from {peer.inner4} table {1000 + n}")
+    flows = [PingFlow(a, str(IPv4Address("10.77.0.2") + n), 0.5) for n in range(_PEERS)]
+    time.sleep(3)
+    assert [flow.stop().lost for flow in flows] == [0] * _PEERS
+    assert f"{_PEERS} staged" in ours.status()["info"]["slow_path"]
+
+
+def test_a_saturated_session_is_opened_on_another_cpu_and_a_quiet_one_where_it_arrives(lab: Lab) -> None:
+    left, right = _both_ends(lab)
+    assert left.host.ping(right.inner4, count=1000, interval=0.001).received == 1000
+    assert right.status()["info"]["steered"].startswith("0 ")
+    _udp(left, right, 512, "0", 2)
+    steered = int(right.status()["info"]["steered"].split()[0])
+    assert steered > 10_000
+    assert left.status()["info"]["sending"] == "native, in threads"
+    wait_until(
+        lambda: left.host.ping(right.inner4).received and left.status()["info"]["sending"] == "native",
+        10,
+        "the threads are gone when the load is",
+    )
+
+
+def test_a_controller_killed_under_load_costs_no_packet(lab: Lab) -> None:
+    left, right = _both_ends(lab)
+    server = right.host.start(["iperf3", "-s", "-1", "-B", right.inner4, "--forceflush"])
+    wait_until(lambda: "listening" in server.output, 5, "iperf3 listens")
+    command = f"iperf3 -c {right.inner4} -u -l 1300 -b 100M -w 4M -t 4"
+    flow = left.host.start(command)
+    time.sleep(1.5)
+    left.kill()
+    right.kill()
+    assert flow.wait(20) == 0
+    lost = re.search(r"(\d+)/(\d+) \([^)]*\)\s+receiver", flow.output)
+    assert lost is not None, flow.output
+    assert int(lost[1]) == 0 and int(lost[2]) > 20_000
+
+
+@pytest.mark.slow
+def test_without_a_controller_keys_die_after_180_seconds(lab: Lab) -> None:
+    left, right = _both_ends(lab)
+    made = time.monotonic()
+    left.kill()
+    right.kill()
+    flow = PingFlow(left.host, right.inner4, 0.05)
+    time.sleep(made + 176 - time.monotonic())
+    assert flow.stop().lost == 0
+    time.sleep(made + 181 - time.monotonic())
+    assert left.host.ping(right.inner4).received == 0
+
+
+def test_a_crash_of_attach_half_way_is_cleaned_by_detach(lab: Lab) -> None:
+    host = lab.host("a")
+    lab.link(host, lab.host("b"))
+    before = host.run("ip -o -d link"), host.run("tc qdisc show"), host.run("ethtool -k eth0")
+    for delay in (0.2, 0.5, 0.7, 0.9, 1.1):
+        ours = _ours(lab, host, 1)
+        arguments = ["attach", "eth0", "-i", ours.interface, "--datapath", "xdp", "--metrics", "off"]
+        process = host.start(["python3", "-m", "wgbpf.cli", *arguments, "--foreground"])
+        time.sleep(delay)
+        process.send_signal(9)
+        process.wait(5)
+        cli(host, "detach", "-i", ours.interface)
+        after = host.run("ip -o -d link"), host.run("tc qdisc show"), host.run("ethtool -k eth0")
+        assert after == before, delay
