@@ -30,7 +30,7 @@ def _seconds(ns: int) -> float | None:
     return ns / _NS if ns else None
 
 
-class _Shared:
+class Shared:
     """An array map in this process's memory."""
 
     def __init__(self, map_: Map) -> None:
@@ -82,10 +82,10 @@ class XdpMaps:
         self._maps = maps
         self._slot_mask = maps["sessions"].max_entries - 1
         self.max_peers = maps["endpoints"].max_entries
-        self._traffic = _Shared(maps["traffic"])
-        self._sending = _Shared(maps["sending"])
+        self._traffic = Shared(maps["traffic"])
+        self._sending = Shared(maps["sending"])
         self._sending_words = self._sending.view.cast("Q")
-        self._control = _Shared(maps["control"])
+        self._control = Shared(maps["control"])
         self._control_words = self._control.view.cast("I")
         self._cpus = possible_cpus()
         self._seen: dict[int, bytes] = {}
