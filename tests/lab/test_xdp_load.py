@@ -7,9 +7,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from .lab import Host, Lab, wait_until
+from .lab import Lab, wait_until
 from .nodes import Wgbpf, WireguardGo, cli
-from .test_xdp import _clean, _ours
+from .test_xdp import _ours
 from .traffic import PingFlow, iperf3
 
 _PEERS = 50
@@ -27,33 +27,11 @@ def _both_ends(lab: Lab) -> tuple[Wgbpf, Wgbpf]:
     return left, right
 
 
-def _udp(source: Wgbpf, target: Wgbpf, size: int, rate: str, seconds: int) -> tuple[int, int]:
-    """Datagrams sent and lost, as the receiver counts; a large socket buffer, so that it is not what loses."""
-    options = ("-u", "-l", str(size), "-b", rate, "-w", "4M")
+def _udp(source: Wgbpf, target: Wgbpf, size: int, rate: str, seconds: int) -> float:
+    """Datagrams a second that the receiver got."""
+    options = ("-u", "-l", str(size), "-b", rate)
     end = iperf3(source.host, target.host, target.inner4, *options, seconds=seconds)["sum"]
-    return end["packets"], end["lost_packets"]
-
-
-def _socket_overflows(host: Host) -> int:
-    text = host.run("cat /proc/net/snmp")
-    names, values = (line.split()[1:] for line in text.splitlines() if line.startswith("Udp:"))
-    return dict(zip(names, map(int, values), strict=True))["RcvbufErrors"]
-
-
-@pytest.mark.parametrize("size", [64, 512, 1300, 1392])
-def test_no_packet_is_lost_at_half_of_the_maximum(lab: Lab, size: int, load_seconds: int) -> None:
-    """1392 bytes are the largest datagram that fits the tunnel's MTU of 1420."""
-    left, right = _both_ends(lab)
-    sent, lost = _udp(left, right, size, "0", 2)
-    bits = (sent - lost) / 2 / 2 * size * 8
-    left_before, right_before = _clean(left), _clean(right)
-    for source, target in ((left, right), (right, left)):
-        before = _socket_overflows(target.host)
-        sent, lost = _udp(source, target, size, f"{bits:.0f}", load_seconds)
-        assert sent > 1000 * load_seconds
-        # What the receiver's socket had no room for came through the tunnel.
-        assert lost - (_socket_overflows(target.host) - before) == 0
-    assert (_clean(left), _clean(right)) == (left_before, right_before)
+    return float((end["packets"] - end["lost_packets"]) / end["seconds"])
 
 
 def _link(node: Wgbpf, name: str) -> dict[str, dict[str, int]]:
@@ -61,21 +39,44 @@ def _link(node: Wgbpf, name: str) -> dict[str, dict[str, int]]:
     return stats
 
 
-def test_what_is_lost_under_overload_is_counted(lab: Lab) -> None:
-    left, right = _both_ends(lab)
+class _Balance:
+    """Packets that went into one wg0 and did not come out of the other, and reasons that were counted, since."""
 
-    def balance() -> tuple[int, int]:
-        """Packets that went into one wg0 and did not come out of the other; and reasons."""
-        sent, received = _link(left, left.interface)["tx"], _link(right, right.interface)["rx"]
-        reasons = sum(left.drops().values()) + sum(right.drops().values())
+    def __init__(self, source: Wgbpf, target: Wgbpf) -> None:
+        self._ends = source, target
+        self._before = self._now()
+
+    def _now(self) -> tuple[int, int]:
+        source, target = self._ends
+        time.sleep(0.5)  # until nothing is on its way
+        sent, received = _link(source, source.interface)["tx"], _link(target, target.interface)["rx"]
+        reasons = sum(source.drops().values()) + sum(target.drops().values())
         # The cable's ring, too, may be full.
-        reasons += _link(left, "eth0")["tx"]["dropped"] + _link(right, "eth0")["rx"]["dropped"]
+        reasons += _link(source, "eth0")["tx"]["dropped"] + _link(target, "eth0")["rx"]["dropped"]
         return sent["packets"] - received["packets"], reasons
 
-    before = balance()
+    def lost_and_counted(self) -> tuple[int, int]:
+        lost, counted = self._now()
+        return lost - self._before[0], counted - self._before[1]
+
+
+@pytest.mark.parametrize("size", [64, 512, 1300, 1392])
+def test_no_packet_is_lost_at_half_of_the_maximum(lab: Lab, size: int, load_seconds: int) -> None:
+    """1392 bytes are the largest datagram that fits the tunnel's MTU of 1420."""
+    left, right = _both_ends(lab)
+    rate = _udp(left, right, size, "0", 2) / 2 * size * 8
+    for source, target in ((left, right), (right, left)):
+        balance = _Balance(source, target)
+        assert _udp(source, target, size, f"{rate:.0f}", load_seconds) > 1000
+        assert balance.lost_and_counted() == (0, 0), (source.drops(), target.drops())
+
+
+def test_what_is_lost_under_overload_is_counted(lab: Lab) -> None:
+    left, right = _both_ends(lab)
+    balance = _Balance(left, right)
     _udp(left, right, 1300, "0", 3)
-    after = balance()
-    assert after[0] - before[0] == after[1] - before[1] > 0, (left.drops(), right.drops())
+    lost, counted = balance.lost_and_counted()
+    assert lost == counted, (left.drops(), right.drops())
 
 
 def test_first_pings_to_fifty_peers_at_once_are_answered(lab: Lab) -> None:
