@@ -153,8 +153,7 @@ def pair(implementation: Implementation) -> Iterator[Pair]:
     """Hosts with a working tunnel, or with none, for as long as the block lasts."""
     with Lab() as lab:
         a, b = lab.host("a"), lab.host("b")
-        # As the kernel makes veth pairs; an XDP program needs no GRO beside it.
-        lab.link(a, b, gro=False)
+        lab.link(a, b)
         if implementation.make is None:
             yield Pair(a, b, a.address4, b.address4, ())
             return
