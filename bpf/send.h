@@ -57,7 +57,6 @@ static __noinline int refuse(struct xdp_md *ctx, struct wg_control *c, const str
 {
 	struct wg_event event = { .kind = WG_EVENT_REFUSE, .length = o->length };
 	__u64 now = bpf_ktime_get_boot_ns();
-
 	__u64 since = c->refused_at;
 
 	if (since + WG_REFUSE_BURST_NS < now)

@@ -10,6 +10,7 @@ from typing import Any
 
 from wgbpf.config.errors import ConfigError
 from wgbpf.config.settings import Settings
+from wgbpf.datapath import leftover
 from wgbpf.datapath.choose import adoptable, make_data_path
 from wgbpf.datapath.interface import DataPath, DataPathError, InterfaceSpec
 from wgbpf.datapath.netlink import Netlink
@@ -71,6 +72,7 @@ class Daemon:
         self._notes += config.notes
         netlink = Netlink()
         self._stack.callback(netlink.close)
+        leftover.remove_half_made(spec.interface)
         if netlink.link(spec.interface) is not None and not adoptable(spec.interface):
             raise DataPathError(f"interface {spec.interface} exists already: choose another with --interface")
         for nic in spec.nics:
@@ -95,7 +97,9 @@ class Daemon:
         configured = None if config.file is None else config.file.interface.mtu
         mtu = configured or default_mtu([link.mtu for link in links]) or DEFAULT_MTU
         peers = 0 if config.file is None else len(config.file.peers)
-        request = InterfaceSpec(spec.interface, mtu, spec.nics, spec.mode or settings.mode, peers)
+        request = InterfaceSpec(
+            spec.interface, mtu, spec.nics, spec.mode or settings.mode, spec.replace, peers
+        )
         datapath, notes = make_data_path(spec.datapath or settings.datapath, request, netlink)
         self._notes += notes
         self._stack.callback(datapath.close)
@@ -171,7 +175,7 @@ class Daemon:
     def _attach(self, request: dict[str, Any]) -> None:
         nic = str(request.get("nic"))
         try:
-            self._engine.datapath.attach_nic(nic)
+            self._engine.datapath.attach_nic(nic, request.get("replace") is True)
         except DataPathError as error:
             raise ControlError(str(error)) from error
         self._nics.append(nic)

@@ -45,6 +45,8 @@ class LaunchSpec:
     metrics: str | None = None
     """Listen address of /metrics; `off` for none; None: what the settings say."""
     verbose: bool = False
+    replace: bool = False
+    """Take off XDP programs of others."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -4,10 +4,12 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from wgbpf.datapath.bpffs import ROOT
+from wgbpf.datapath.xdpprograms import OBJECTS
 
 from .lab import Host, Lab, wait_until
 from .nodes import Wgbpf, WireguardGo, cli
@@ -193,9 +195,42 @@ def test_a_refused_attach_leaves_nothing(lab: Lab, leftovers: Host) -> None:
     other = _ours(lab, leftovers, 2)
     done = cli(leftovers, "attach", "eth0", "-i", other.interface, "--datapath", "xdp", "--metrics", "off")
     assert done.returncode == 1
-    assert "another XDP program" in done.stderr
+    assert re.fullmatch(
+        r"wgbpf: eth0 carries the XDP program wg_ingress \(id \d+\): --replace takes it off\n", done.stderr
+    )
+    done = cli(leftovers, "attach", "eth0", "-i", other.interface, "--datapath", "xdp", "--replace")
+    assert done.returncode == 1
+    assert "held by a bpf_link" in done.stderr
     ours.kill()
     cli(leftovers, "detach", "-i", ours.interface)
+
+
+def test_a_second_interface_on_the_nic_is_carried_by_tun(lab: Lab) -> None:
+    host = lab.host("a")
+    lab.link(host, lab.host("b"))
+    first, second = _ours(lab, host, 1), _ours(lab, host, 2)
+    first.start()
+    done = cli(host, "attach", "eth0", "-i", second.interface, "--metrics", "off")
+    assert done.returncode == 0, done.stderr
+    assert "not xdp: eth0 carries the XDP program wg_ingress" in done.stderr
+    assert second.status()["dataPath"] == "tun"
+    assert cli(host, "detach", "-i", second.interface).returncode == 0
+
+
+def test_another_program_is_taken_off_when_asked(lab: Lab, leftovers: Host) -> None:
+    pin = f"/sys/fs/bpf/{leftovers.namespace}"
+    leftovers.run(f"bpftool prog load {OBJECTS}/egress.o {pin} type xdp")
+    lab.on_close(Path(pin).unlink)
+    leftovers.run(f"bpftool net attach xdpdrv pinned {pin} dev eth0")
+    ours = _ours(lab, leftovers, 1)
+    arguments = ["attach", "eth0", "-i", ours.interface, "--datapath", "xdp", "--metrics", "off"]
+    done = cli(leftovers, *arguments)
+    assert done.returncode == 1
+    assert "the XDP program wg_egress (id" in done.stderr
+    done = cli(leftovers, *arguments, "--replace")
+    assert done.returncode == 0, done.stderr
+    assert "wg_ingress" in leftovers.run("ip -d link show eth0")
+    assert cli(leftovers, "detach", "-i", ours.interface).returncode == 0
 
 
 def test_two_nics_and_the_route_picks_one(lab: Lab) -> None:

@@ -151,7 +151,7 @@ def test_a_crash_of_attach_half_way_is_cleaned_by_detach(lab: Lab) -> None:
     host = lab.host("a")
     lab.link(host, lab.host("b"))
     before = host.run("ip -o -d link"), host.run("tc qdisc show"), host.run("ethtool -k eth0")
-    for delay in (0.2, 0.5, 0.7, 0.9, 1.1):
+    for delay in (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.9, 1.1):
         ours = _ours(lab, host, 1)
         arguments = ["attach", "eth0", "-i", ours.interface, "--datapath", "xdp", "--metrics", "off"]
         process = host.start(["python3", "-m", "wgbpf.cli", *arguments, "--foreground"])

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from typing import Any
 
 import click
 
@@ -49,6 +50,7 @@ interface_option = click.option(
 @click.option("-c", "--config", metavar="FILE", type=click.Path(), help="Configuration in wg(8) format.")
 @click.option("--datapath", type=click.Choice(DATA_PATHS), help="Who carries packets.")
 @click.option("--mode", type=click.Choice(MODES), help="How XDP programs are attached.")
+@click.option("--replace", is_flag=True, help="Take off another XDP program that a NIC carries.")
 @click.option("--metrics", metavar="ADDR:PORT", help="Where /metrics listens, or `off`.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens to single packets.")
@@ -58,6 +60,7 @@ def attach(
     config: str | None,
     datapath: str | None,
     mode: str | None,
+    replace: bool,
     metrics: str | None,
     foreground: bool,
     verbose: bool,
@@ -73,7 +76,7 @@ def attach(
             given = "the controller is running: only NICs can be added to it (detach it to change options)"
             die(f"{interface}: {given}", EXIT_USAGE)
         for nic in nics:
-            _ask(interface, {"verb": "attach", "nic": nic})
+            _ask(interface, {"verb": "attach", "nic": nic, "replace": replace})
             click.echo(f"{interface}: attached {nic}")
         return
     spec = LaunchSpec(
@@ -85,6 +88,7 @@ def attach(
         foreground=foreground,
         metrics=metrics,
         verbose=verbose,
+        replace=replace,
     )
     _start(spec)
     click.echo(f"{interface}: attached {', '.join(nics)}")
@@ -138,7 +142,7 @@ def reload(interface: str) -> None:
     click.echo(f"{interface}: reloaded")
 
 
-def _ask(interface: str, request: dict[str, str]) -> list[str]:
+def _ask(interface: str, request: dict[str, Any]) -> list[str]:
     try:
         answer = ask(interface, request)
     except ControlError as error:

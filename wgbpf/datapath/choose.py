@@ -5,6 +5,7 @@ from .interface import DataPath, DataPathError, InterfaceSpec, UnsupportedError
 from .netlink import Netlink
 from .tun import TunDataPath
 from .xdp import XdpDataPath
+from .xdpforeign import OccupiedError
 from .xdpprograms import GENERIC
 
 _NOT_BUILT = "the native pump is not built (needs a C compiler, OpenSSL headers): Python carries packets"
@@ -52,7 +53,7 @@ def _natively(spec: InterfaceSpec, netlink: Netlink, notes: list[str]) -> XdpDat
     xdp = XdpDataPath(netlink)
     try:
         xdp.open(spec)
-    except UnsupportedError as error:
+    except (UnsupportedError, OccupiedError) as error:
         notes.append(f"not xdp: {error}")
         return None
     if xdp.is_native or spec.mode == GENERIC:

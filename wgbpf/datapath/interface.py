@@ -59,6 +59,8 @@ class InterfaceSpec:
     nics: tuple[str, ...] = ()
     mode: str = "auto"
     """XDP attach mode: auto, native or generic."""
+    replace: bool = False
+    """Take off XDP programs of others."""
     peers: int = 0
     """How many are configured: a data path may size its tables by it."""
 
@@ -157,8 +159,8 @@ class DataPath(ABC):
         """(Re)open the UDP sockets; returns the port. OSError leaves the old ones in use."""
 
     @abstractmethod
-    def attach_nic(self, nic: str) -> None:
-        """Take another NIC. Raises DataPathError."""
+    def attach_nic(self, nic: str, replace: bool = False) -> None:
+        """Take another NIC; `replace`: also from another XDP program. Raises DataPathError."""
 
     @abstractmethod
     def detach_nic(self, nic: str) -> None:

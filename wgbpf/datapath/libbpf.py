@@ -57,6 +57,12 @@ class _MapInfo(ctypes.Structure):
     ]
 
 
+class _ProgramInfo(ctypes.Structure):
+    """The head of struct bpf_prog_info."""
+
+    _fields_ = [("rest", c_uint32 * 16), ("name", ctypes.c_char * 16)]
+
+
 class _BatchOptions(ctypes.Structure):
     _fields_ = [("sz", c_size_t), ("elem_flags", c_uint64), ("flags", c_uint64)]
 
@@ -91,6 +97,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_obj_pin": (c_int, (c_int, c_char_p)),
     "bpf_obj_get": (c_int, (c_char_p,)),
     "bpf_obj_get_info_by_fd": (c_int, (c_int, c_void_p, POINTER(c_uint32))),
+    "bpf_prog_get_fd_by_id": (c_int, (c_uint32,)),
     "bpf_map_lookup_elem_flags": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     "bpf_map_delete_elem": (c_int, (c_int, c_void_p)),
@@ -187,6 +194,19 @@ def map_of(name: str, fd: int) -> Map:
     size = c_uint32(ctypes.sizeof(info))
     _checked(_lib.bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)), f"map {name}")
     return Map(name, fd, info.key_size, info.value_size, info.max_entries)
+
+
+def program_name(number: int) -> str:
+    """Of a loaded program, by its id. Raises OSError."""
+    fd = _checked(_lib.bpf_prog_get_fd_by_id(number), f"program {number}")
+    info = _ProgramInfo()
+    size = c_uint32(ctypes.sizeof(info))
+    try:
+        _checked(_lib.bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)), f"program {number}")
+    finally:
+        os.close(fd)
+    name: str = info.name.decode(errors="replace")
+    return name
 
 
 class Program:

@@ -69,7 +69,7 @@ class TunBase(DataPath):
             old.close()
         return self._udp.port
 
-    def attach_nic(self, nic: str) -> None:
+    def attach_nic(self, nic: str, replace: bool = False) -> None:
         self._netlink.index(nic)
         if nic in self._nics:
             raise DataPathError(f"{nic} is attached already")

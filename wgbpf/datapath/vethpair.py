@@ -7,6 +7,7 @@ arrives on the near end. Frames that the controller sends on either end take the
 import contextlib
 import errno
 import os
+import re
 import socket
 import struct
 from pathlib import Path
@@ -15,17 +16,27 @@ from typing import Any
 from pyroute2.netlink.exceptions import NetlinkError
 
 from . import abi, ethtool
-from .interface import DataPathError
+from .interface import DataPathError, UnsupportedError
 from .netlink import Netlink
 
 _IFF_NOARP, _IFF_MULTICAST = 0x80, 0x1000
 _FAR_NAME = "wgbpf%d"
+_FAR_NAMED = re.compile(r"wgbpf\d+")
 _FAR_MTU = 9000
 _QUEUE_PACKETS = 1000
 _ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 _ETHERNET = struct.Struct(">6s6sH")
 _INDEX = struct.Struct("=I")
 _SYSCTL = Path("/proc/sys/net")
+
+
+def is_ours(ipr: Any, index: int) -> bool:
+    """Whether a link is the near end of a pair that a VethPair made."""
+    near = next(iter(ipr.link("get", index=index)))
+    if near.get_attr("IFLA_LINK") is None or near.get_attr("IFLA_LINK_NETNSID") is not None:
+        return False
+    far = next(iter(ipr.link("get", index=near.get_attr("IFLA_LINK"))))
+    return _FAR_NAMED.fullmatch(far.get_attr("IFLA_IFNAME")) is not None
 
 
 class VethPair:
@@ -47,6 +58,8 @@ class VethPair:
                 lambda ipr: ipr.link("add", ifname=self.name, kind="veth", peer={"ifname": _FAR_NAME})
             )
         except NetlinkError as error:
+            if error.code == errno.EPERM:
+                raise UnsupportedError("creating a veth pair needs root (CAP_NET_ADMIN)") from error
             raise DataPathError(f"creating {self.name} (veth): {error.args[1]}") from error
         try:
             self._find()

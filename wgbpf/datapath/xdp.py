@@ -8,6 +8,7 @@ fed to the ingress program.
 import ctypes
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from ..protocol.actions import PeerEntry, SendDatagram, Session, Traffic
 from ..protocol.addresses import Address, Path
@@ -33,6 +34,7 @@ from .netlink import Netlink
 from .outerframe import outer_frame
 from .udp import UdpSockets
 from .vethpair import VethPair
+from .xdpforeign import make_way
 from .xdpload import Sealing, set_up_steering
 from .xdpmaps import XdpMaps, unpack_path
 from .xdppeers import XdpPeers
@@ -88,6 +90,8 @@ class XdpDataPath(DataPath):
         adopting = self._take_over(veth, programs)
         if not adopting:
             programs.pins.remove()
+            # Whoever dies from here on leaves a trace for `detach`.
+            programs.pins.create()
             veth.create(min(spec.mtu, self.max_mtu))
         settings = abi.Settings((1 << self.slot_bits) - 1, spec.mode == GENERIC, veth.far)
         settings.near_mac[:] = list(veth.near_mac)
@@ -107,7 +111,7 @@ class XdpDataPath(DataPath):
         self._sealing = Sealing(veth.far_name, maps)
         self.network_changed()
         for nic in spec.nics:
-            self.attach_nic(nic)
+            self.attach_nic(nic, spec.replace)
 
     def _take_over(self, veth: VethPair, programs: XdpPrograms) -> bool:
         """Whether an earlier process left an interface that is still alive."""
@@ -144,10 +148,7 @@ class XdpDataPath(DataPath):
 
     def _attach_far(self) -> None:
         assert self._programs is not None and self._veth is not None
-        try:
-            self._programs.attach_far(self._veth.far, self._far_mode)
-        except OSError as error:
-            raise DataPathError(f"attaching to {self._veth.far_name}: {error}") from error
+        self._programs.attach_far(self._veth.far, self._veth.far_name, self._far_mode)
 
     def close(self) -> None:
         if self._udp is not None:
@@ -180,12 +181,13 @@ class XdpDataPath(DataPath):
         self._maps.set_control("fwmark", fwmark)
         return self._udp.port
 
-    def attach_nic(self, nic: str) -> None:
+    def attach_nic(self, nic: str, replace: bool = False) -> None:
         assert self._programs is not None
         index = self._netlink.index(nic)
         if nic in self._nics:
             raise DataPathError(f"{nic} is attached already")
-        self._nics[nic] = index, self._programs.attach_nic(nic, index, self._mode)
+        attach = partial(self._programs.attach_nic, nic, index, self._mode)
+        self._nics[nic] = index, make_way(self._netlink, nic, index, replace, attach)
         self._look_at_nics()
 
     def detach_nic(self, nic: str) -> None:
@@ -198,9 +200,8 @@ class XdpDataPath(DataPath):
 
     def network_changed(self) -> None:
         assert self._maps is not None
-        owners = self._netlink.address_owners()
-        self._owners = dict(owners)
-        self._maps.set_locals(owners)
+        self._owners = self._netlink.address_owners()
+        self._maps.set_locals(self._owners)
         self._look_at_nics()
 
     def _look_at_nics(self) -> None:

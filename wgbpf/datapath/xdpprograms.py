@@ -9,6 +9,7 @@ from . import abi, libbpf
 from .bpffs import Pins, mount
 from .interface import DataPathError, UnsupportedError
 from .libbpf import Map, Object, Program
+from .xdpforeign import OccupiedError
 
 OBJECTS = Path(__file__).with_name("objects")
 _FILES = ("ingress", "egress")
@@ -91,30 +92,29 @@ class XdpPrograms:
 
     # --- links ---
 
-    def attach_far(self, ifindex: int, mode: str) -> None:
-        """The egress program to the far end. Raises OSError."""
-        self._attach(_FAR_LINK, "wg_egress", ifindex, mode)
+    def attach_far(self, ifindex: int, name: str, mode: str) -> None:
+        """The egress program to the far end. Raises DataPathError."""
+        try:
+            self._attach(_FAR_LINK, "wg_egress", ifindex, mode)
+        except OSError as error:
+            raise DataPathError(f"attaching to {name}: {error}") from error
 
     def attach_nic(self, nic: str, ifindex: int, mode: str) -> str:
-        """The ingress program to a NIC; the mode. Raises DataPathError."""
-        modes = [NATIVE] if mode == "auto" else [mode]
-        for wanted in modes:
-            try:
-                self._attach(f"{_NIC_LINK}{ifindex}", "wg_ingress", ifindex, wanted)
-                return wanted
-            except OSError as error:
-                if error.errno in (errno.EBUSY, errno.EEXIST):
-                    raise DataPathError(
-                        f"{nic} carries another XDP program (see `ip link show {nic}`): take it off first"
-                    ) from error
-                if error.errno in (errno.EOPNOTSUPP, errno.EINVAL) and wanted == NATIVE:
-                    raise UnsupportedError(
-                        f"{nic}: its driver has no native XDP; --mode generic works, slower"
-                    ) from error
+        """The ingress program to a NIC; the mode. Raises OccupiedError, UnsupportedError."""
+        wanted = NATIVE if mode == "auto" else mode
+        try:
+            self._attach(f"{_NIC_LINK}{ifindex}", "wg_ingress", ifindex, wanted)
+        except OSError as error:
+            if error.errno in (errno.EBUSY, errno.EEXIST):
+                raise OccupiedError(nic) from error
+            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL) and wanted == NATIVE:
                 raise UnsupportedError(
-                    f"{nic}: attaching XDP ({wanted}): {os.strerror(error.errno or 0)}"
+                    f"{nic}: its driver has no native XDP; --mode generic works, slower"
                 ) from error
-        raise AssertionError("no mode was tried")
+            raise UnsupportedError(
+                f"{nic}: attaching XDP ({wanted}): {os.strerror(error.errno or 0)}"
+            ) from error
+        return wanted
 
     def _attach(self, name: str, program: str, ifindex: int, mode: str) -> None:
         fd = self.programs[program].fd
