@@ -150,6 +150,16 @@ struct poly_state {
 	__u32 r0, r1, r2, r3, r4;
 };
 
+/* The first half of the key, with the bits cleared that RFC 8439 wants cleared. */
+static __always_inline void poly_begin(struct poly_state *p, const struct poly_job *job)
+{
+	p->r0 = job->key[0] & 0x3ffffff;
+	p->r1 = ((job->key[0] >> 26) | (job->key[1] << 6)) & 0x3ffff03;
+	p->r2 = ((job->key[1] >> 20) | (job->key[2] << 12)) & 0x3ffc0ff;
+	p->r3 = ((job->key[2] >> 14) | (job->key[3] << 18)) & 0x3f03fff;
+	p->r4 = (job->key[3] >> 8) & 0x00fffff;
+}
+
 /* h = (h + block) * r modulo 2^130 - 5. Five limbs of 26 bits: BPF has no 64 x 64 -> 128 multiply. */
 static __always_inline void poly_block(struct poly_state *p, __u64 lo, __u64 hi)
 {
@@ -220,11 +230,7 @@ __noinline int poly1305(struct xdp_md *ctx, struct poly_job *job, __u32 at, __u3
 		return -1;
 	BOUND(size, AEAD_MAX);
 	BOUND(start, AEAD_MAX);
-	p.r0 = job->key[0] & 0x3ffffff;
-	p.r1 = ((job->key[0] >> 26) | (job->key[1] << 6)) & 0x3ffff03;
-	p.r2 = ((job->key[1] >> 20) | (job->key[2] << 12)) & 0x3ffc0ff;
-	p.r3 = ((job->key[2] >> 14) | (job->key[3] << 18)) & 0x3f03fff;
-	p.r4 = (job->key[3] >> 8) & 0x00fffff;
+	poly_begin(&p, job);
 
 	__u64 whole = size & ~(POLY_BLOCK - 1ULL), rest = size;
 	for (__u32 n = 0; n < (AEAD_MAX + 1) / POLY_BLOCK; n++) {

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
-/* Maps and settings of all programs; objects that are loaded together share the maps by name. */
+/* Maps and settings of the data path's programs; objects that are loaded together share the maps by name. */
 #ifndef MAPS_H
 #define MAPS_H
 
-#include <bpf/bpf_helpers.h>
-#include "wgbpf.h"
+#include "shared.h"
 
 const volatile struct wg_settings settings SEC(".rodata.settings");
 
@@ -69,18 +68,6 @@ struct {
 	__type(value, __u32);
 } allowed6 SEC(".maps");
 
-/* Our own outer addresses: only what is addressed to them is ours. IPv4 in the first word. */
-struct wg_address {
-	__be32 word[4];
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct wg_address);
-	__type(value, __u32);
-} locals SEC(".maps");
-
 /* NICs that sealed packets may leave by. */
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
@@ -109,21 +96,6 @@ struct {
 	__type(value, struct wg_load);
 } loads SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct wg_control);
-} control SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, WG_COUNTS);
-	__type(key, __u32);
-	__type(value, __u64);
-} counts SEC(".maps");
-
 /* Facts for the controller; small, so that no flood of packets hides them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -135,34 +107,5 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 21);
 } packets SEC(".maps");
-
-static __always_inline void add(enum wg_count which, __u64 n)
-{
-	__u32 key = which;
-	__u64 *value = bpf_map_lookup_elem(&counts, &key);
-
-	if (value)
-		*value += n;
-}
-
-/* Every exit of a program is one of these two. */
-static __always_inline int drop(enum wg_count why)
-{
-	add(why, 1);
-	return XDP_DROP;
-}
-
-static __always_inline int pass(enum wg_count why)
-{
-	add(why, 1);
-	return XDP_PASS;
-}
-
-static __always_inline struct wg_control *controls(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&control, &zero);
-}
 
 #endif

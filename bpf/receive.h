@@ -3,10 +3,9 @@
 #ifndef RECEIVE_H
 #define RECEIVE_H
 
+#include "guard.h"
 #include "parse.h"
 #include "session.h"
-
-enum message_type { WG_INITIATION = 1, WG_RESPONSE, WG_COOKIE_REPLY, WG_DATA };
 
 struct data_header {
 	__le32 type;
@@ -307,12 +306,17 @@ __noinline int commit(__u32 index, __u64 counter, struct opening *taken)
 	return why;
 }
 
-static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, bool may_steer)
+/* Not inlined: the guard has no use for its stack. */
+static __noinline int open_data(struct xdp_md *ctx, struct outer *o, __u32 index, bool may_steer)
 {
 	struct data_header header;
 	struct opening taken = {};
-	__u64 now = bpf_ktime_get_boot_ns();
 
+	/* Without the lock: most packets of a flood end here. */
+	struct wg_session *s = session_at(index);
+	if (!s || *(volatile __u32 *)&s->local_index != index)
+		return drop(WG_RX_UNKNOWN_INDEX);
+	__u64 now = bpf_ktime_get_boot_ns();
 	if (bpf_xdp_load_bytes(ctx, o->at, &header, sizeof(header)))
 		return drop(WG_RX_BAD_LENGTH);
 	int why = take_key(header.index, header.counter, &taken, now);
@@ -337,38 +341,21 @@ static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, bool m
 	return accept(ctx, o, taken.peer, now);
 }
 
-/* A frame from a NIC. The place for a guard is before `pass(WG_PASS_HANDSHAKE)`. */
-static __always_inline int receive(struct xdp_md *ctx, bool may_steer)
+/* A frame from a NIC; only there is a guard wanted, and steering. */
+static __always_inline int receive(struct xdp_md *ctx, bool on_nic)
 {
-	struct wg_control *c = controls();
 	struct outer o = {};
-	__le32 type;
+	struct head head = {};
 
-	if (!c || !c->listen_port)
-		return pass(WG_PASS_OTHER);
-	switch (parse_outer(ctx, &o, c->listen_port)) {
-	case PARSED:
-		break;
-	case A_FRAGMENT:
-		return pass(WG_PASS_FRAGMENT);
-	default:
-		return pass(WG_PASS_OTHER);
-	}
+	int verdict = hear(ctx, controls(), &o, &head);
+	if (verdict != HEARD)
+		return verdict;
+	if (head.type != WG_DATA)
+		return on_nic ? guard(ctx, &o, head.type) : pass(WG_PASS_HANDSHAKE);
 	__u64 linear = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
-	__u32 whole = bpf_xdp_get_buff_len(ctx);
-	if (o.at + o.length > whole)
-		return pass(WG_PASS_OTHER);
-	if (o.length < sizeof(type) || bpf_xdp_load_bytes(ctx, o.at, &type, sizeof(type)))
-		return drop(WG_RX_BAD_LENGTH);
-	if (type >= WG_INITIATION && type <= WG_COOKIE_REPLY)
-		return pass(WG_PASS_HANDSHAKE);
-	if (type != WG_DATA)
-		return drop(WG_RX_BAD_TYPE);
-	if (o.length < WG_OVERHEAD)
-		return drop(WG_RX_BAD_LENGTH);
 	if (o.at + o.length > linear || o.length > WG_MAX_INNER + WG_OVERHEAD)
 		return pass(WG_PASS_BIG);
-	return open_data(ctx, &o, may_steer);
+	return open_data(ctx, &o, head.index, on_nic);
 }
 
 #endif

@@ -7,7 +7,6 @@
 #include "parse.h"
 #include "session.h"
 
-#define OUTER_TTL 64
 /* BPF_FIB_LOOKUP_MARK, Linux 6.10; older kernels refuse the lookup and the stack routes. */
 #define FIB_MARK (1U << 5)
 #define CSUM_CHUNK 512
@@ -108,15 +107,6 @@ static __noinline int send_slowly(struct xdp_md *ctx, const struct outgoing *o, 
 }
 
 /* --- outer headers --- */
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
 
 /* Sum of `length` bytes of the packet at `at`, from `sum` on; 16 bits. Helpers sum with constant sizes here. */
 __noinline int sum_packet(struct xdp_md *ctx, __u32 at, __u32 length, __u32 sum)

@@ -6,7 +6,7 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
-#define WGBPF_ABI 1
+#define WGBPF_ABI 2
 
 #define WG_KEY_WORDS 8
 #define WG_TAG_SIZE 16
@@ -31,6 +31,20 @@
  */
 #define WG_CONTROL_ETHERTYPE 0x88b5
 #define WG_MAX_CPUS 64
+
+/* Handshake messages, whole. */
+#define WG_INITIATION_SIZE 148
+#define WG_RESPONSE_SIZE 92
+#define WG_COOKIE_REPLY_SIZE 64
+/* The guard: an attacker fills no more than these. */
+#define WG_MAX_SOURCES 65536
+#define WG_MAX_DUPLICATES 8192
+#define WG_DUPLICATE_NS 5000000000ULL
+/* How long the guard's load state lasts once the rate has fallen, and how long the rate is counted. */
+#define WG_LOAD_STICKY_NS 1000000000ULL
+#define WG_LOAD_WINDOW_NS 100000000ULL
+/* Settings of the guard are written beside the ones in use: a reader would have to sleep through so many changes. */
+#define WG_GUARD_COPIES 8
 
 enum wg_state {
 	WG_EMPTY,
@@ -110,7 +124,44 @@ struct wg_control {
 	__u64 sealing_since; /* how many packets were sealed since */
 	__u32 sealing_count;
 	__u32 busy; /* 1 from the event until the controller clears it */
+	__u32 guard; /* the entry of `guards` that is valid, + 1; 0: no guard */
+	__u32 unused;
+	__u64 loaded_until; /* the controller's own queue of handshakes is long */
 };
+
+/* What one source may do: after a pause `burst` messages at once, then one each `cost`. */
+struct wg_budget {
+	__u64 cost_ns;
+	__u64 burst_ns;
+};
+
+/* What the guard judges by; replaced whole. Hash states are those after the key block, keys the words of the bytes. */
+struct wg_guard {
+	__u32 mac1[WG_KEY_WORDS];
+	__u32 cookie_key[WG_KEY_WORDS];
+	__u32 secret[2][WG_KEY_WORDS]; /* the current and the previous */
+	__u32 secrets; /* how many of them are valid */
+	__u32 load_above; /* messages in WG_LOAD_WINDOW_NS */
+	struct wg_budget unverified;
+	struct wg_budget verified;
+};
+
+/* Whether handshakes must carry a cookie: written by the receiving CPUs, whose races blur the count. */
+struct wg_guard_load {
+	__u64 since;
+	__u64 until; /* CLOCK_BOOTTIME, ns */
+	__u32 count;
+	__u32 unused;
+};
+
+/* Whose budget a message takes from: an IPv4 address or an IPv6 /64. */
+struct wg_source {
+	__u32 kind; /* AF_INET or AF_INET6, and WG_SOURCE_REPLIES */
+	__be32 prefix[2];
+};
+
+/* Cookie replies that name a live handshake have a budget that forged initiations cannot use up. */
+#define WG_SOURCE_REPLIES 0x100
 
 #define WG_STEER_WINDOW_NS 10000000ULL
 
@@ -165,6 +216,8 @@ enum wg_count {
 	WG_PASS_FRAGMENT,
 	WG_PASS_HANDSHAKE,
 	WG_PASS_BIG,
+	WG_PASS_DATA,
+	WG_COOKIES_SENT,
 	WG_STEERED,
 	WG_STEERED_ARRIVED,
 	WG_SLOW_SEND,
@@ -172,7 +225,12 @@ enum wg_count {
 	WG_EVENTS_LOST,
 	WG_RX_BAD_TYPE,
 	WG_RX_BAD_LENGTH,
+	WG_RX_BAD_SOURCE,
 	WG_RX_UNKNOWN_INDEX,
+	WG_RX_BAD_MAC1,
+	WG_RX_DUPLICATE,
+	WG_RX_COOKIE_REQUIRED,
+	WG_RX_RATE_LIMITED,
 	WG_RX_KEY_EXPIRED,
 	WG_RX_BAD_TAG,
 	WG_RX_REPLAY,
@@ -195,7 +253,10 @@ _Static_assert(sizeof(struct wg_session) == 1152, "read by wgbpf/datapath/abi.py
 _Static_assert(sizeof(struct wg_endpoint) == 48, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_sending) == 24, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_traffic) == 128, "read by wgbpf/datapath/abi.py");
-_Static_assert(sizeof(struct wg_control) == 48, "read by wgbpf/datapath/abi.py");
+_Static_assert(sizeof(struct wg_control) == 64, "read by wgbpf/datapath/abi.py");
+_Static_assert(sizeof(struct wg_guard) == 168, "read by wgbpf/datapath/abi.py");
+_Static_assert(sizeof(struct wg_guard_load) == 24, "read by wgbpf/datapath/abi.py");
+_Static_assert(sizeof(struct wg_source) == 12, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_event) == 60, "read by wgbpf/datapath/abi.py");
 _Static_assert(sizeof(struct wg_prefix) == 20, "read by wgbpf/datapath/abi.py");
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from .dataplane import DataPlane
+from .guardplane import PROGRAMS, GuardPlane
 
 
 @pytest.fixture
@@ -13,5 +14,14 @@ def plane() -> Iterator[DataPlane]:
     if os.geteuid() != 0:
         pytest.skip("loading BPF programs needs root")
     made = DataPlane()
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=PROGRAMS)
+def guard(request: pytest.FixtureRequest) -> Iterator[GuardPlane]:
+    if os.geteuid() != 0:
+        pytest.skip("loading BPF programs needs root")
+    made = GuardPlane(request.param)
     yield made
     made.close()

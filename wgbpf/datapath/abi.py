@@ -5,13 +5,20 @@ from ctypes import c_uint8, c_uint16, c_uint32, c_uint64
 from enum import IntEnum
 from typing import Final
 
-ABI: Final = 1
+ABI: Final = 2
 KEY_WORDS: Final = 8
 WINDOW_WORDS: Final = 128
 MAX_INNER: Final = 3506
 STAGE_LIMIT: Final = 128
 CONTROL_ETHERTYPE: Final = 0x88B5
 MAX_CPUS: Final = 64
+MAX_SOURCES: Final = 65_536
+MAX_DUPLICATES: Final = 8192
+DUPLICATE_NS: Final = 5_000_000_000
+LOAD_STICKY_NS: Final = 1_000_000_000
+LOAD_WINDOW_NS: Final = 100_000_000
+GUARD_COPIES: Final = 8
+SOURCE_REPLIES: Final = 0x100
 
 
 class State(IntEnum):
@@ -42,29 +49,36 @@ class Count(IntEnum):
     PASS_FRAGMENT = 7
     PASS_HANDSHAKE = 8
     PASS_BIG = 9
-    STEERED = 10
-    STEERED_ARRIVED = 11
-    SLOW_SEND = 12
-    STAGED = 13
-    EVENTS_LOST = 14
-    RX_BAD_TYPE = 15
-    RX_BAD_LENGTH = 16
-    RX_UNKNOWN_INDEX = 17
-    RX_KEY_EXPIRED = 18
-    RX_BAD_TAG = 19
-    RX_REPLAY = 20
-    RX_BAD_INNER_PACKET = 21
-    RX_FORBIDDEN_SOURCE = 22
-    RX_BAD_ECN = 23
-    RX_FAILED = 24
-    TX_BAD_INNER_PACKET = 25
-    TX_KEY_EXPIRED = 26
-    TX_NO_ROUTE = 27
-    TX_NO_ENDPOINT = 28
-    TX_TOO_BIG = 29
-    TX_STAGED_OVERFLOW = 30
-    TX_QUEUE_FULL = 31
-    TX_FAILED = 32
+    PASS_DATA = 10
+    COOKIES_SENT = 11
+    STEERED = 12
+    STEERED_ARRIVED = 13
+    SLOW_SEND = 14
+    STAGED = 15
+    EVENTS_LOST = 16
+    RX_BAD_TYPE = 17
+    RX_BAD_LENGTH = 18
+    RX_BAD_SOURCE = 19
+    RX_UNKNOWN_INDEX = 20
+    RX_BAD_MAC1 = 21
+    RX_DUPLICATE = 22
+    RX_COOKIE_REQUIRED = 23
+    RX_RATE_LIMITED = 24
+    RX_KEY_EXPIRED = 25
+    RX_BAD_TAG = 26
+    RX_REPLAY = 27
+    RX_BAD_INNER_PACKET = 28
+    RX_FORBIDDEN_SOURCE = 29
+    RX_BAD_ECN = 30
+    RX_FAILED = 31
+    TX_BAD_INNER_PACKET = 32
+    TX_KEY_EXPIRED = 33
+    TX_NO_ROUTE = 34
+    TX_NO_ENDPOINT = 35
+    TX_TOO_BIG = 36
+    TX_STAGED_OVERFLOW = 37
+    TX_QUEUE_FULL = 38
+    TX_FAILED = 39
 
 
 class Session(ctypes.Structure):
@@ -174,6 +188,8 @@ class Control(ctypes.Structure):
     sealing_since: int
     sealing_count: int
     busy: int
+    guard: int
+    loaded_until: int
     _fields_ = [
         ("listen_port", c_uint32),
         ("mtu", c_uint32),
@@ -185,7 +201,46 @@ class Control(ctypes.Structure):
         ("sealing_since", c_uint64),
         ("sealing_count", c_uint32),
         ("busy", c_uint32),
+        ("guard", c_uint32),
+        ("unused", c_uint32),
+        ("loaded_until", c_uint64),
     ]
+
+
+class Budget(ctypes.Structure):
+    cost_ns: int
+    burst_ns: int
+    _fields_ = [("cost_ns", c_uint64), ("burst_ns", c_uint64)]
+
+
+class Guard(ctypes.Structure):
+    """Hash states are those after the key block, as bytes."""
+
+    secrets: int
+    load_above: int
+    unverified: Budget
+    verified: Budget
+    _fields_ = [
+        ("mac1", c_uint8 * (4 * KEY_WORDS)),
+        ("cookie_key", c_uint8 * (4 * KEY_WORDS)),
+        ("secret", c_uint8 * (4 * KEY_WORDS) * 2),
+        ("secrets", c_uint32),
+        ("load_above", c_uint32),
+        ("unverified", Budget),
+        ("verified", Budget),
+    ]
+
+
+class GuardLoad(ctypes.Structure):
+    since: int
+    until: int
+    count: int
+    _fields_ = [("since", c_uint64), ("until", c_uint64), ("count", c_uint32), ("unused", c_uint32)]
+
+
+class Source(ctypes.Structure):
+    kind: int
+    _fields_ = [("kind", c_uint32), ("prefix", c_uint8 * 8)]
 
 
 class Event(ctypes.Structure):
@@ -236,6 +291,10 @@ STRUCTS: Final[dict[str, type[ctypes.Structure]]] = {
     "wg_sending": Sending,
     "wg_traffic": Traffic,
     "wg_control": Control,
+    "wg_budget": Budget,
+    "wg_guard": Guard,
+    "wg_guard_load": GuardLoad,
+    "wg_source": Source,
     "wg_event": Event,
     "wg_prefix": Prefix,
     "wg_settings": Settings,

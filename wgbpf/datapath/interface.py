@@ -63,16 +63,50 @@ class InterfaceSpec:
     """Take off XDP programs of others."""
     peers: int = 0
     """How many are configured: a data path may size its tables by it."""
+    guard: str = "auto"
+    """Whether XDP judges handshakes before the stack: auto, on or off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Messages a second that one source may send, and how many at once after a pause."""
+
+    rate: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """A source is an IPv4 address or an IPv6 /64. Beyond `unverified` it is asked for a cookie, not refused."""
+
+    unverified: Budget = Budget(50, 100)
+    verified: Budget = Budget(50, 100)
+    load_rate: int = 500
+    """Handshakes without a cookie a second, of all sources, above which everybody is asked for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
-    """What a data path needs to judge handshakes by itself."""
+    """What a guard judges handshakes with. The secrets are the core's, so that both judge alike."""
 
     public_key: bytes
     cookie_secret: bytes = field(repr=False)
     previous_cookie_secret: bytes | None = field(repr=False)
-    under_load: bool
+    limits: GuardLimits = GuardLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class GuardState:
+    """What `status` and the metrics tell of a guard."""
+
+    on: bool
+    text: str
+    """Where it is, or why there is none."""
+    under_load: bool = False
+    cookies_sent: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    memory: int = 0
+    """Bytes of what an attacker can fill."""
 
 
 # --- Events -------------------------------------------------------------------------------------------
@@ -244,5 +278,17 @@ class DataPath(ABC):
     def info(self) -> dict[str, str]:
         """What `status` tells about this data path: mode, what is missing and what that costs."""
 
-    def set_guard(self, settings: GuardSettings) -> None:  # noqa: B027  # optional: not every path has a guard
-        """Tell a guard in front of the data path what to judge with."""
+    # --- the guard in front of it, where there is one ---
+
+    @property
+    def has_guard(self) -> bool:
+        return False
+
+    def set_guard(self, settings: GuardSettings | None) -> None:  # noqa: B027  # most have none
+        """What to judge handshakes with; None: there is no private key, let everything pass."""
+
+    def guard_loaded(self, until: float) -> None:  # noqa: B027
+        """The controller's own queue is long: demand cookies until then."""
+
+    def guard_state(self) -> GuardState:
+        return GuardState(False, "this data path has none")

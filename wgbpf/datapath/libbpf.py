@@ -179,6 +179,13 @@ class Map:
         _checked(result, f"map {self.name}")
         return True
 
+    def memory(self) -> int:
+        """Bytes that the kernel has taken for it; 0 where it does not tell."""
+        for line in Path(f"/proc/self/fdinfo/{self.fd}").read_text().splitlines():
+            if line.startswith("memlock:"):
+                return int(line.split()[1])
+        return 0
+
     def update_batch(self, keys: Sequence[bytes], values: Sequence[bytes], flags: int = 0) -> None:
         count = c_uint32(len(keys))
         options = _BatchOptions(ctypes.sizeof(_BatchOptions), flags, 0)
