@@ -12,12 +12,13 @@ from wgbpf.config.errors import ConfigError
 from wgbpf.config.settings import Settings
 from wgbpf.datapath import leftover
 from wgbpf.datapath.choose import adoptable, make_data_path
-from wgbpf.datapath.interface import DataPath, DataPathError, InterfaceSpec
+from wgbpf.datapath.interface import Budget, DataPath, DataPathError, GuardLimits, InterfaceSpec
 from wgbpf.datapath.netlink import Netlink
 from wgbpf.launch import EXIT_OK, STATE_DIRECTORY, ControlError, LaunchSpec, Outcome, control_path, uapi_path
 from wgbpf.protocol.constants import DEFAULT_MTU
 from wgbpf.protocol.device import Device
 from wgbpf.protocol.indices import IndexAllocator
+from wgbpf.protocol.ratelimiter import RateLimiter
 
 from . import addressing, configuration, uapi
 from .configuration import Configuration
@@ -97,9 +98,8 @@ class Daemon:
         configured = None if config.file is None else config.file.interface.mtu
         mtu = configured or default_mtu([link.mtu for link in links]) or DEFAULT_MTU
         peers = 0 if config.file is None else len(config.file.peers)
-        request = InterfaceSpec(
-            spec.interface, mtu, spec.nics, spec.mode or settings.mode, spec.replace, peers
-        )
+        mode, guard = spec.mode or settings.mode, spec.guard or settings.guard
+        request = InterfaceSpec(spec.interface, mtu, spec.nics, mode, spec.replace, peers, guard)
         datapath, notes = make_data_path(spec.datapath or settings.datapath, request, netlink)
         self._notes += notes
         self._stack.callback(datapath.close)
@@ -113,10 +113,14 @@ class Daemon:
         )
         for index in datapath.live_indices():
             indices.reserve(index)
-        device = Device(os.urandom, indices, offload=True)
+        limits = _limits(settings)
+        # Whom the guard lets through with a cookie must not meet a smaller budget behind it.
+        limiter = RateLimiter(rate=limits.verified.rate, burst=limits.verified.burst)
+        device = Device(os.urandom, indices, offload=True, limiter=limiter)
         # Up only when the interface is: the follower looks.
         device.set_up(False, 0.0)
-        return Engine(device, datapath, TimestampStore(STATE_DIRECTORY / f"{self._spec.interface}.tai64n"))
+        stamps = TimestampStore(STATE_DIRECTORY / f"{self._spec.interface}.tai64n")
+        return Engine(device, datapath, stamps, limits)
 
     async def _serve(self) -> None:
         name = self._spec.interface
@@ -192,6 +196,7 @@ class Daemon:
 
     def _nics_changed(self) -> None:
         self._engine.watch()
+        self._engine.guarding.refresh()
         self._follower.nics_changed()
 
     def _reload(self) -> list[str]:
@@ -210,3 +215,11 @@ class Daemon:
             log.info("configuration read again")
         except ControlError as error:
             log.error("reload: %s", error)
+
+
+def _limits(settings: Settings) -> GuardLimits:
+    return GuardLimits(
+        Budget(settings.guard_rate, settings.guard_burst),
+        Budget(settings.guard_verified_rate, settings.guard_verified_burst),
+        settings.guard_load_rate,
+    )

@@ -17,6 +17,7 @@ from wgbpf.datapath.interface import (
     DataPath,
     Direction,
     Event,
+    GuardLimits,
     HandshakeReceived,
     InterfaceGone,
     NeedsSession,
@@ -43,6 +44,7 @@ from wgbpf.protocol.device import Device
 from wgbpf.protocol.drops import Drop
 from wgbpf.protocol.messages import COOKIE_REPLY_SIZE
 
+from .guarding import Guarding
 from .timestamps import TimestampStore
 
 log = logging.getLogger("wgbpf")
@@ -69,9 +71,16 @@ class BindError(Exception):
 class Engine:
     """Owns the device and the data path while they run."""
 
-    def __init__(self, device: Device, datapath: DataPath, timestamps: TimestampStore) -> None:
+    def __init__(
+        self,
+        device: Device,
+        datapath: DataPath,
+        timestamps: TimestampStore,
+        limits: GuardLimits | None = None,
+    ) -> None:
         self.device = device
         self.datapath = datapath
+        self.guarding = Guarding(device, datapath, limits or GuardLimits(), boot_time)
         self._timestamps = timestamps
         device.set_timestamp_floor(timestamps.floor_ns)
         self.gone = asyncio.Event()
@@ -103,6 +112,7 @@ class Engine:
 
     def stop(self) -> None:
         self._unwatch()
+        self.guarding.stop()
         for handle in (self._timer, self._collecting):
             if handle is not None:
                 handle.cancel()
@@ -120,7 +130,10 @@ class Engine:
         port, mark = self._rebind(change)
         self.device.set_wall_clock(wall_offset_ns())
         change = replace(change, listen_port=port, fwmark=mark)
-        self.carry_out(self.device.configure(change, boot_time()))
+        actions = self.device.configure(change, boot_time())
+        # Before they are carried out: a new key is not judged by the old one.
+        self.guarding.refresh()
+        self.carry_out(actions)
 
     def _rebind(self, change: DeviceChange) -> tuple[int, int]:
         """Port and mark after the change. Asking again for `any port` keeps the one we have."""
@@ -161,6 +174,7 @@ class Engine:
         match event:
             case HandshakeReceived(datagram, path):
                 self.carry_out(self.device.receive(datagram, path, now))
+                self.guarding.look_at_load()
                 self._work_soon()
             case NeedsSession(peer, packets):
                 self.carry_out(self.device.stage(peer, packets, now))
@@ -206,6 +220,7 @@ class Engine:
         if asleep - self._suspended_for > _ASLEEP:
             log.info("the machine was suspended: all session keys are wiped")
             self.carry_out(self.device.suspended())
+            self.guarding.refresh()
         self._suspended_for = asleep
 
     @staticmethod

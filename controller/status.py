@@ -42,7 +42,7 @@ class Facts:
         """Only on the event loop."""
         engine, device = self._engine, self._engine.device
         engine.collect()
-        counters = engine.datapath.counters()
+        counters, guard = engine.datapath.counters(), engine.datapath.guard.state()
         return Snapshot(
             interface=self._interface,
             datapath=engine.datapath.name,
@@ -58,7 +58,8 @@ class Facts:
             drops=self._drops(dict(counters.drops)),
             handshakes={(role, end): engine.handshakes[role, end] for role, end in _HANDSHAKE_ENDS},
             cookie_replies=engine.cookie_replies,
-            under_load=device.under_load(boot_time()),
+            under_load=device.under_load(boot_time()) or guard.under_load,
+            guard=guard,
             backlog=device.backlog,
             sessions=device.session_count,
             reload_ok=self._reload_ok,
@@ -127,6 +128,14 @@ class Facts:
             "fwmark": s.fwmark,
             "sessions": s.sessions,
             "underLoad": s.under_load,
+            "guard": {
+                "on": s.guard.on,
+                "text": s.guard.text,
+                "underLoad": s.guard.under_load,
+                "cookiesSent": s.guard.cookies_sent,
+                "refused": dict(s.guard.refused),
+                "memory": s.guard.memory,
+            },
             "packets": dict(s.packets),
             "bytes": dict(s.bytes),
             "drops": [

@@ -117,6 +117,7 @@ def _rows() -> list[_Row]:
     handshakes = f"sum by (role, result) ({_rate(table.HANDSHAKES)})"
     drops = f"sum by (direction, reason) ({_rate(table.DROPS)}) > 0"
     cookies = f"max({_of(table.UNDER_LOAD)})"
+    replies = f"sum by (interface) ({_rate(table.GUARD_COOKIES)})"
     return [
         (
             4,
@@ -143,6 +144,9 @@ def _rows() -> list[_Row]:
                     "Handshakes", "By how they ended.", [_query(handshakes, "{{role}} {{result}}")], "ops"
                 ),
                 _graph("Drops", "By reason, if any.", [_query(drops, "{{direction}} {{reason}}")], "pps"),
+                _graph(
+                    "Cookie replies of the guard", "Sent from XDP.", [_query(replies, "{{interface}}")], "pps"
+                ),
                 _graph("Peers by state", "See the metric's help.", [_query(states, "{{state}}")], "short"),
             ],
         ),

@@ -39,6 +39,7 @@ class LaunchSpec:
     config: str | None = None
     datapath: str | None = None
     mode: str | None = None
+    guard: str | None = None
     bring_up: bool = True
     """False: create the interface and leave the rest to wg-quick or another manager."""
     foreground: bool = False

@@ -219,7 +219,7 @@ def test_load_begins_with_the_rate_and_sticks_for_a_second(guard: GuardPlane) ->
     while guard.receive(guard.initiation())[0] == XDP_PASS:
         passed += 1
         assert passed < 5000, "the machine is too slow to make the rate"
-    assert 51 <= passed or time.monotonic() - began < 0.1
+    assert passed >= 51 or time.monotonic() - began < 0.1
     assert guard.maps.under_load()
     time.sleep(0.9)
     assert guard.maps.under_load()
@@ -320,7 +320,8 @@ def test_indices_are_live_from_our_message_until_they_are_retired(guard: GuardPl
 
 
 def test_a_full_map_of_indices_loses_the_one_that_ends_first(guard: GuardPlane) -> None:
-    live = LiveIndices(guard.raw["live"])
+    live = LiveIndices()
+    live.use(guard.raw["live"])
     room = guard.raw["live"].max_entries
     for n in range(room + 10):
         live.sent(guard.initiation(sender=n))

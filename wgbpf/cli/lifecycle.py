@@ -25,6 +25,7 @@ _STOP_TIMEOUT = 15.0
 
 DATA_PATHS = ("auto", "kernel", "xdp", "tun", "tun-python")
 MODES = ("auto", "native", "generic")
+GUARDS = ("auto", "on", "off")
 
 
 def die(message: str, code: int) -> None:
@@ -50,6 +51,7 @@ interface_option = click.option(
 @click.option("-c", "--config", metavar="FILE", type=click.Path(), help="Configuration in wg(8) format.")
 @click.option("--datapath", type=click.Choice(DATA_PATHS), help="Who carries packets.")
 @click.option("--mode", type=click.Choice(MODES), help="How XDP programs are attached.")
+@click.option("--guard", type=click.Choice(GUARDS), help="Whether XDP judges handshakes before the stack.")
 @click.option("--replace", is_flag=True, help="Take off another XDP program that a NIC carries.")
 @click.option("--metrics", metavar="ADDR:PORT", help="Where /metrics listens, or `off`.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr.")
@@ -60,6 +62,7 @@ def attach(
     config: str | None,
     datapath: str | None,
     mode: str | None,
+    guard: str | None,
     replace: bool,
     metrics: str | None,
     foreground: bool,
@@ -72,7 +75,7 @@ def attach(
     added to it.
     """
     if interface in running():
-        if config or datapath or mode or metrics or foreground:
+        if config or datapath or mode or guard or metrics or foreground:
             given = "the controller is running: only NICs can be added to it (detach it to change options)"
             die(f"{interface}: {given}", EXIT_USAGE)
         for nic in nics:
@@ -85,6 +88,7 @@ def attach(
         None if config is None else os.path.abspath(config),
         datapath,
         mode,
+        guard,
         foreground=foreground,
         metrics=metrics,
         verbose=verbose,

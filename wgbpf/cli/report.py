@@ -52,6 +52,7 @@ def _print_status(console: Console, s: dict[str, Any]) -> None:
             console.print(f"  {key}: {value}")
     for way in ("receive", "transmit"):
         console.print(f"  {way}: {s['packets'][way]} packets, {bytes_text(s['bytes'][way])}")
+    console.print(f"  guard: {_guard_text(s['guard'])}", markup=False)
     ended = [f"{h['count']} {h['result']} as {h['role']}" for h in s["handshakes"] if h["count"]]
     console.print(f"  handshakes: {', '.join(ended) or 'none'}; {s['sessions']} sessions")
     drops = [f"{d['count']} {d['reason']} ({d['direction']})" for d in s["drops"]]
@@ -72,6 +73,18 @@ def _print_status(console: Console, s: dict[str, Any]) -> None:
             ", ".join(peer["allowedIps"]) or "(none)",
         )
     console.print(table)
+
+
+def _guard_text(guard: dict[str, Any]) -> str:
+    if not guard["on"]:
+        return f"off: {guard['text']}"
+    state = "under load: handshakes must carry a cookie" if guard["underLoad"] else "peace"
+    refused = [f"{n} {reason}" for reason, n in guard["refused"].items() if n]
+    memory = f"{guard['memory'] / 1e6:.1f} MB"
+    return (
+        f"on, {guard['text']}; {state}; {guard['cookiesSent']} cookies sent; "
+        f"refused {', '.join(refused) or 'none'}; {memory} for what others can fill"
+    )
 
 
 @click.command()

@@ -2,6 +2,12 @@
 
 datapath = "auto"                  # auto, kernel, xdp, tun, tun-python
 mode = "auto"                      # auto, native, generic: how XDP programs are attached
+guard = "auto"                     # auto, on, off: XDP judges handshakes before the stack
+guard_rate = 50                    # handshakes a second of one address without a cookie, and how many at once
+guard_burst = 100
+guard_verified_rate = 50           # the same with a cookie
+guard_verified_burst = 100
+guard_load_rate = 500              # handshakes a second without a cookie, above which all must have one
 metrics_listen = "127.0.0.1:9586"  # or "off"
 metrics_peers = 500                # peers with series of their own
 log_level = "info"                 # debug, info, warning, error
@@ -19,15 +25,31 @@ from .errors import ConfigError
 _CHOICES = {
     "datapath": ("auto", "kernel", "xdp", "tun", "tun-python"),
     "mode": ("auto", "native", "generic"),
+    "guard": ("auto", "on", "off"),
     "log_level": ("debug", "info", "warning", "error"),
 }
-_RANGES = {"metrics_peers": (0, 1_000_000), "index_prefix": (0, 65_535), "index_prefix_bits": (0, 16)}
+_RANGES = {
+    "metrics_peers": (0, 1_000_000),
+    "index_prefix": (0, 65_535),
+    "index_prefix_bits": (0, 16),
+    "guard_rate": (1, 1_000_000),
+    "guard_burst": (1, 1_000_000),
+    "guard_verified_rate": (1, 1_000_000),
+    "guard_verified_burst": (1, 1_000_000),
+    "guard_load_rate": (10, 10_000_000),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     datapath: str = "auto"
     mode: str = "auto"
+    guard: str = "auto"
+    guard_rate: int = 50
+    guard_burst: int = 100
+    guard_verified_rate: int = 50
+    guard_verified_burst: int = 100
+    guard_load_rate: int = 500
     metrics_listen: str = "127.0.0.1:9586"
     metrics_peers: int = 500
     log_level: str = "info"

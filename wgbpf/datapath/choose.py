@@ -4,6 +4,7 @@ from .bpffs import Pins
 from .interface import DataPath, DataPathError, InterfaceSpec, UnsupportedError
 from .netlink import Netlink
 from .tun import TunDataPath
+from .tunbase import TunBase
 from .xdp import XdpDataPath
 from .xdpforeign import OccupiedError
 from .xdpprograms import GENERIC
@@ -36,7 +37,7 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
         found = _natively(spec, netlink, notes)
         if found is not None:
             return found, notes
-    datapath: DataPath = TunDataPath(netlink)
+    datapath: TunBase = TunDataPath(netlink)
     if wanted != "tun-python":
         try:
             from .tun_native import NativeTunDataPath
@@ -45,7 +46,7 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
         else:
             datapath = NativeTunDataPath(netlink)
     datapath.open(spec)
-    return datapath, notes
+    return datapath, notes + datapath.guard_notes()
 
 
 def _natively(spec: InterfaceSpec, netlink: Netlink, notes: list[str]) -> XdpDataPath | None:

@@ -34,10 +34,16 @@ def _boot_time() -> float:
 class LiveIndices:
     """Receiver indices that are ours; each is forgotten when its time is over, at the next change."""
 
-    def __init__(self, map_: Map) -> None:
-        self._map = map_
+    def __init__(self) -> None:
+        self._map: Map | None = None
         self._until: dict[int, float] = {}
         self._due: list[tuple[float, int]] = []
+
+    def use(self, map_: Map) -> None:
+        """Keep it in this map from now on."""
+        self._map = map_
+        for index, until in self._until.items():
+            self._write(index, until)
 
     def __len__(self) -> int:
         return len(self._until)
@@ -55,11 +61,18 @@ class LiveIndices:
         self._keep(session.local_index, session.created + _SESSION)
 
     def retired(self, index: int) -> None:
-        if self._until.pop(index, None) is not None:
+        if self._until.pop(index, None) is not None and self._map is not None:
             self._map.delete(_key(index))
 
     def _keep(self, index: int, until: float) -> None:
         self._forget_until(_boot_time())
+        self._write(index, until)
+        self._until[index] = until
+        heapq.heappush(self._due, (until, index))
+
+    def _write(self, index: int, until: float) -> None:
+        if self._map is None:
+            return
         value = int(until * _NS).to_bytes(8, "little")
         try:
             self._map.update(_key(index), value)
@@ -68,8 +81,6 @@ class LiveIndices:
                 raise
             self._forget_until(self._due[0][0])
             self._map.update(_key(index), value)
-        self._until[index] = until
-        heapq.heappush(self._due, (until, index))
 
     def _forget_until(self, now: float) -> None:
         while self._due and self._due[0][0] <= now:
@@ -82,11 +93,12 @@ class LiveIndices:
 class GuardMaps:
     """Settings are written to an entry that nobody reads, and then switched to."""
 
-    def __init__(self, maps: dict[str, Map]) -> None:
+    def __init__(self, maps: dict[str, Map], live: LiveIndices | None = None) -> None:
         self._maps = maps
         self._control = Shared(maps["control"])
         self._load = Shared(maps["guard_load"])
-        self.live = LiveIndices(maps["live"])
+        self.live = LiveIndices() if live is None else live
+        self.live.use(maps["live"])
 
     def close(self) -> None:
         self._control.close()
@@ -95,18 +107,18 @@ class GuardMaps:
     def set(self, settings: GuardSettings) -> None:
         copy = self._number("guard", 4) % abi.GUARD_COPIES
         self._maps["guards"].update(_key(copy), bytes(_packed(settings)))
-        self._write("guard", copy + 1, 4)
+        self.set_control("guard", copy + 1)
 
     def off(self) -> None:
         """Everything passes."""
-        self._write("guard", 0, 4)
+        self.set_control("guard", 0)
 
     @property
     def on(self) -> bool:
         return self._number("guard", 4) != 0
 
     def loaded(self, until: float) -> None:
-        self._write("loaded_until", int(until * _NS), 8)
+        self.set_control("loaded_until", int(until * _NS), 8)
 
     def under_load(self) -> bool:
         load = abi.GuardLoad.from_buffer_copy(self._load.view[: ctypes.sizeof(abi.GuardLoad)])
@@ -120,7 +132,8 @@ class GuardMaps:
         offset = getattr(abi.Control, name).offset
         return int.from_bytes(self._control.view[offset : offset + size], "little")
 
-    def _write(self, name: str, value: int, size: int) -> None:
+    def set_control(self, name: str, value: int, size: int = 4) -> None:
+        """In one store."""
         offset = getattr(abi.Control, name).offset
         words = self._control.view[offset : offset + size].cast("Q" if size == 8 else "I")
         words[0] = value

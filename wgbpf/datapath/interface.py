@@ -77,7 +77,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """A source is an IPv4 address or an IPv6 /64. Beyond `unverified` it is asked for a cookie, not refused."""
+    """A source is an IPv4 address or an IPv6 /64; beyond `unverified` it is asked for a cookie."""
 
     unverified: Budget = Budget(50, 100)
     verified: Budget = Budget(50, 100)
@@ -169,10 +169,38 @@ class Counters:
     """By direction and reason; every reason the data path knows is there, also at 0."""
 
 
+class Guard:
+    """What judges handshakes before the stack sees them. This one lets everything pass."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    @property
+    def on(self) -> bool:
+        return False
+
+    def set(self, settings: GuardSettings | None) -> None:
+        """What to judge with; None: there is no private key, so let everything pass."""
+
+    def loaded(self, until: float) -> None:
+        """The controller's own queue is long: ask everybody for a cookie until then."""
+
+    def sent(self, datagram: bytes) -> None:
+        """A handshake message of ours: what names its index comes from a peer."""
+
+    def installed(self, session: Session) -> None: ...
+
+    def retired(self, local_index: int) -> None: ...
+
+    def state(self) -> GuardState:
+        return GuardState(False, self._why)
+
+
 class DataPath(ABC):
     """One way to carry packets. Not thread-safe: one event loop owns it."""
 
     name: ClassVar[str]
+    guard: Guard = Guard("this data path has none")
     slot_bits: int = 32
     """Low bits of a receiver index that must be unique among live sessions. Final after `open`."""
     max_mtu: ClassVar[int] = 65_535
@@ -277,18 +305,3 @@ class DataPath(ABC):
     @abstractmethod
     def info(self) -> dict[str, str]:
         """What `status` tells about this data path: mode, what is missing and what that costs."""
-
-    # --- the guard in front of it, where there is one ---
-
-    @property
-    def has_guard(self) -> bool:
-        return False
-
-    def set_guard(self, settings: GuardSettings | None) -> None:  # noqa: B027  # most have none
-        """What to judge handshakes with; None: there is no private key, let everything pass."""
-
-    def guard_loaded(self, until: float) -> None:  # noqa: B027
-        """The controller's own queue is long: demand cookies until then."""
-
-    def guard_state(self) -> GuardState:
-        return GuardState(False, "this data path has none")

@@ -34,6 +34,13 @@ class Link:
     name: str
     mtu: int
     up: bool
+    kind: str = ""
+    """Of a virtual one: veth, bridge, ..."""
+
+
+def _kind(message: Any) -> str:
+    info = message.get_attr("IFLA_LINKINFO")
+    return "" if info is None else info.get_attr("IFLA_INFO_KIND") or ""
 
 
 class NoSuchLink(DataPathError):
@@ -75,6 +82,7 @@ class Netlink:
                 message.get_attr("IFLA_IFNAME"),
                 message.get_attr("IFLA_MTU"),
                 bool(flags & _IFF_UP),
+                _kind(message),
             )
 
         return self.run(find)

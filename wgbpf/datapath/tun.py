@@ -214,6 +214,7 @@ class TunDataPath(TunBase):
             self._changed.discard(peer)
 
     def install(self, session: Session) -> None:
+        self.guard.installed(session)
         peer = self._peers[session.peer]
         keypair = Keypair(
             TransportKeys(
@@ -237,6 +238,7 @@ class TunDataPath(TunBase):
             entry[1].receive_only = True
 
     def retire(self, local_index: int) -> None:
+        self.guard.retired(local_index)
         entry = self._sessions.pop(local_index, None)
         if entry is None:
             return
@@ -253,7 +255,7 @@ class TunDataPath(TunBase):
         return [self._peers[number].traffic() for number in changed if number in self._peers]
 
     def counters(self) -> Counters:
-        return Counters(dict(self._packets), dict(self._bytes), dict(self._drops))
+        return Counters(dict(self._packets), dict(self._bytes), self._with_guard(dict(self._drops)))
 
     def info(self) -> dict[str, str]:
         families = "IPv4 and IPv6" if self._udp is not None and self._udp.v6 is not None else "IPv4 only"

@@ -168,6 +168,7 @@ class NativeTunDataPath(TunBase):
         self._pump.remove_peer(peer)
 
     def install(self, session: Session) -> None:
+        self.guard.installed(session)
         assert self._pump is not None
         self._pump.install(
             session.peer,
@@ -184,6 +185,7 @@ class NativeTunDataPath(TunBase):
         self._pump.restrict(local_index)
 
     def retire(self, local_index: int) -> None:
+        self.guard.retired(local_index)
         assert self._pump is not None
         self._pump.retire(local_index)
 
@@ -202,13 +204,15 @@ class NativeTunDataPath(TunBase):
         assert self._pump is not None
         counts = self._pump.counts()
         rx_packets, rx_bytes, tx_packets, tx_bytes = counts[:_FIRST_DROP]
-        drops = {
+        drops: dict[tuple[Direction, str], int] = {
             (way, reason.value): n
             for (way, reason), n in zip(DROPS, counts[_FIRST_DROP : _FIRST_DROP + len(DROPS)], strict=True)
         }
         drops[_TRANSMIT, DataDrop.SEND_FAILED.value] += self._send_failed
         return Counters(
-            {_RECEIVE: rx_packets, _TRANSMIT: tx_packets}, {_RECEIVE: rx_bytes, _TRANSMIT: tx_bytes}, drops
+            {_RECEIVE: rx_packets, _TRANSMIT: tx_packets},
+            {_RECEIVE: rx_bytes, _TRANSMIT: tx_bytes},
+            self._with_guard(drops),
         )
 
     def info(self) -> dict[str, str]:

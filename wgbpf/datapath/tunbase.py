@@ -4,8 +4,9 @@ import time
 
 from ..protocol.actions import SendDatagram
 from . import icmp
-from .interface import DataDrop, DataPath, DataPathError, Direction, InterfaceSpec
+from .interface import DataDrop, DataPath, DataPathError, Direction, Guard, InterfaceSpec
 from .netlink import Netlink
+from .nicguard import NicGuard
 from .tundev import TunDevice
 from .udp import UdpSockets
 
@@ -31,6 +32,7 @@ class TunBase(DataPath):
         self._nics: list[str] = []
         self._icmp_credit = float(_ICMP_PER_SECOND)
         self._icmp_since = 0.0
+        self._nic_guard: NicGuard | None = None
 
     # --- life ---
 
@@ -39,14 +41,19 @@ class TunBase(DataPath):
         try:
             self._ifindex = self._netlink.index(spec.name)
             self._netlink.set_mtu(self._ifindex, spec.mtu)
+            self.guard = self._nic_guard = NicGuard(self._netlink, spec.guard, spec.mode, spec.peers)
             for nic in spec.nics:
-                self.attach_nic(nic)
+                self.attach_nic(nic, spec.replace)
         except Exception:
             self.close()
             raise
         self.set_mtu(spec.mtu)
 
     def close(self) -> None:
+        if self._nic_guard is not None:
+            self._nic_guard.close()
+            self._nic_guard = None
+            self.guard = Guard("closed")
         if self._udp is not None:
             self._udp.close()
             self._udp = None
@@ -67,18 +74,28 @@ class TunBase(DataPath):
             raise
         if old is not None:
             old.close()
+        if self._nic_guard is not None:
+            self._nic_guard.set_port(self._udp.port)
         return self._udp.port
 
     def attach_nic(self, nic: str, replace: bool = False) -> None:
         self._netlink.index(nic)
         if nic in self._nics:
             raise DataPathError(f"{nic} is attached already")
+        if self._nic_guard is not None:
+            self._nic_guard.attach(nic, replace)
         self._nics.append(nic)
 
     def detach_nic(self, nic: str) -> None:
         if nic not in self._nics:
             raise DataPathError(f"{nic} is not attached")
         self._nics.remove(nic)
+        if self._nic_guard is not None:
+            self._nic_guard.detach(nic)
+
+    def network_changed(self) -> None:
+        if self._nic_guard is not None:
+            self._nic_guard.network_changed()
 
     @property
     def ifindex(self) -> int:
@@ -87,6 +104,7 @@ class TunBase(DataPath):
     # --- what is not data ---
 
     def send(self, datagram: SendDatagram) -> None:
+        self.guard.sent(datagram.data)
         if self._udp is None or not self._udp.send(datagram.data, datagram.path, datagram.ds):
             self._drop(Direction.TRANSMIT, DataDrop.SEND_FAILED)
 
@@ -99,6 +117,17 @@ class TunBase(DataPath):
         if answer is not None and self._tun is not None:
             self._icmp_credit -= 1
             self._tun.write(answer)
+
+    def guard_notes(self) -> list[str]:
+        """NICs that were to have a guard and have none."""
+        return [] if self._nic_guard is None else self._nic_guard.notes()
+
+    def _with_guard(self, drops: dict[tuple[Direction, str], int]) -> dict[tuple[Direction, str], int]:
+        """What the guard refused before the sockets is under the same names."""
+        if self._nic_guard is not None:
+            for key, count in self._nic_guard.drops().items():
+                drops[key] = drops.get(key, 0) + count
+        return drops
 
     def _drop(self, direction: Direction, reason: DataDrop) -> None:
         """Count a packet that was refused here."""

@@ -8,13 +8,14 @@ fed to the ingress program.
 import ctypes
 import os
 from collections.abc import Sequence
-from functools import partial
 
 from ..protocol.actions import PeerEntry, SendDatagram, Session, Traffic
 from ..protocol.addresses import Address, Path
 from ..protocol.messages import MessageType
-from . import abi, icmp, xdpfacts, xdpfeatures
+from . import abi, icmp, xdpfacts
 from .bpffs import mount
+from .guard import OFF, XdpGuard
+from .guardmaps import GuardMaps
 from .interface import (
     Active,
     Confirmed,
@@ -24,6 +25,7 @@ from .interface import (
     DataPathError,
     Direction,
     Event,
+    Guard,
     HandshakeReceived,
     InterfaceSpec,
     NeedsSession,
@@ -34,11 +36,11 @@ from .netlink import Netlink
 from .outerframe import outer_frame
 from .udp import UdpSockets
 from .vethpair import VethPair
-from .xdpforeign import make_way
 from .xdpload import Sealing, set_up_steering
 from .xdpmaps import XdpMaps, unpack_path
+from .xdpnics import XdpNics
 from .xdppeers import XdpPeers
-from .xdpprograms import GENERIC, NATIVE, XdpPrograms
+from .xdpprograms import GENERIC, XdpPrograms
 
 _BATCH = 64
 _DATA_TYPE = MessageType.DATA.to_bytes(4, "little")
@@ -61,9 +63,8 @@ class XdpDataPath(DataPath):
         self._rings: RingBuffers | None = None
         self._udp: UdpSockets | None = None
         self._sealing: Sealing | None = None
-        self._mode = "auto"
-        self._far_mode = NATIVE
-        self._nics: dict[str, tuple[int, str]] = {}
+        self._nics: XdpNics | None = None
+        self._guard_maps: GuardMaps | None = None
         self._peers: XdpPeers | None = None
         self._pending: list[Event] = []
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -75,8 +76,6 @@ class XdpDataPath(DataPath):
     # --- life ---
 
     def open(self, spec: InterfaceSpec) -> None:
-        self._mode = spec.mode
-        self._far_mode = GENERIC if spec.mode == GENERIC else NATIVE
         self.slot_bits = max(_MIN_SLOT_BITS, (4 * spec.peers - 1).bit_length())
         try:
             self._open(spec)
@@ -105,13 +104,23 @@ class XdpDataPath(DataPath):
             self._rings.consume()
             self._records.clear()
             self._peers.adopt()
-        self._attach_far()
+        self._set_up_guard(spec.guard, maps)
+        self._nics = XdpNics(self._netlink, veth, programs, maps, spec.mode)
         maps.set_control("mtu", spec.mtu)
         set_up_steering(maps, programs.programs["wg_steered"].fd)
         self._sealing = Sealing(veth.far_name, maps)
         self.network_changed()
         for nic in spec.nics:
             self.attach_nic(nic, spec.replace)
+
+    def _set_up_guard(self, wanted: str, maps: XdpMaps) -> None:
+        assert self._programs is not None
+        self._guard_maps = GuardMaps(self._programs.maps)
+        if wanted == "off":
+            self._guard_maps.off()
+            self.guard = Guard(OFF)
+        else:
+            self.guard = XdpGuard(self._guard_maps, maps.count, lambda: "in the data path's program")
 
     def _take_over(self, veth: VethPair, programs: XdpPrograms) -> bool:
         """Whether an earlier process left an interface that is still alive."""
@@ -146,10 +155,6 @@ class XdpDataPath(DataPath):
         self._pending.append(event)
         os.eventfd_write(self._wake_fd, 1)
 
-    def _attach_far(self) -> None:
-        assert self._programs is not None and self._veth is not None
-        self._programs.attach_far(self._veth.far, self._veth.far_name, self._far_mode)
-
     def close(self) -> None:
         if self._udp is not None:
             self._udp.close()
@@ -160,16 +165,17 @@ class XdpDataPath(DataPath):
         if self._sealing is not None:
             self._sealing.close()
             self._sealing = None
-        if self._maps is not None:
-            self._maps.close()
-            self._maps = None
+        self.guard = Guard("closed")
+        for maps in (self._guard_maps, self._maps):
+            if maps is not None:
+                maps.close()
+        self._guard_maps = self._maps = None
         if self._programs is not None:
             self._programs.close()
             self._programs = None
         if self._veth is not None:
             self._veth.delete()
             self._veth = None
-        self._nics.clear()
         if self._wake_fd >= 0:
             os.close(self._wake_fd)
             self._wake_fd = -1
@@ -182,45 +188,23 @@ class XdpDataPath(DataPath):
         return self._udp.port
 
     def attach_nic(self, nic: str, replace: bool = False) -> None:
-        assert self._programs is not None
-        index = self._netlink.index(nic)
-        if nic in self._nics:
-            raise DataPathError(f"{nic} is attached already")
-        attach = partial(self._programs.attach_nic, nic, index, self._mode)
-        self._nics[nic] = index, make_way(self._netlink, nic, index, replace, attach)
-        self._look_at_nics()
+        assert self._nics is not None
+        self._nics.attach(nic, replace)
 
     def detach_nic(self, nic: str) -> None:
-        assert self._programs is not None and self._maps is not None
-        if nic not in self._nics:
-            raise DataPathError(f"{nic} is not attached")
-        index, _ = self._nics.pop(nic)
-        self._maps.set_nic(index, False)
-        self._programs.detach_nic(index)
+        assert self._nics is not None
+        self._nics.detach(nic)
 
     def network_changed(self) -> None:
-        assert self._maps is not None
+        assert self._maps is not None and self._nics is not None
         self._owners = self._netlink.address_owners()
         self._maps.set_locals(self._owners)
-        self._look_at_nics()
-
-    def _look_at_nics(self) -> None:
-        """What is sealed natively can leave only by a NIC that takes redirected frames."""
-        assert self._maps is not None and self._programs is not None
-        features = {index: xdpfeatures.xdp_features(index) for index, _ in self._nics.values()}
-        takes = xdpfeatures.REDIRECT_TARGET
-        if self._far_mode == NATIVE and any(f is not None and not f & takes for f in features.values()):
-            self._far_mode = GENERIC
-            self._programs.detach_far()
-            self._attach_far()
-        for index, found in features.items():
-            usable = self._far_mode == GENERIC or found is None or bool(found & takes)
-            self._maps.set_nic(index, usable)
+        self._nics.look()
 
     @property
     def is_native(self) -> bool:
         """Whether packets are received and sent by native XDP."""
-        return self._far_mode == NATIVE and all(mode == NATIVE for _, mode in self._nics.values())
+        return self._nics is not None and self._nics.is_native
 
     @property
     def ifindex(self) -> int:
@@ -305,6 +289,7 @@ class XdpDataPath(DataPath):
                 self._lost[Direction.TRANSMIT, DataDrop.SEND_FAILED] += 1
 
     def send(self, datagram: SendDatagram) -> None:
+        self.guard.sent(datagram.data)
         if self._udp is None or not self._udp.send(datagram.data, datagram.path, datagram.ds):
             self._lost[Direction.TRANSMIT, DataDrop.SEND_FAILED] += 1
 
@@ -359,6 +344,7 @@ class XdpDataPath(DataPath):
 
     def install(self, session: Session) -> None:
         assert self._peers is not None
+        self.guard.installed(session)
         self._peers.install(session)
 
     def restrict(self, local_index: int) -> None:
@@ -368,6 +354,7 @@ class XdpDataPath(DataPath):
         self._programs.programs["wg_restrict"].test_run(frame)
 
     def retire(self, local_index: int) -> None:
+        self.guard.retired(local_index)
         if self._peers is not None:
             self._peers.retire(local_index)
 
@@ -386,15 +373,12 @@ class XdpDataPath(DataPath):
         return xdpfacts.counters(self._maps.count, self._lost)
 
     def info(self) -> dict[str, str]:
-        assert self._maps is not None
-        modes = sorted({mode for _, mode in self._nics.values()}) or ["no NIC"]
-        sending = "native"
-        if self._far_mode == GENERIC:
-            sending = "generic" if self._mode == GENERIC else "generic (a NIC takes no redirected frames)"
+        assert self._maps is not None and self._nics is not None
+        threads = ", in threads" if self._sealing and self._sealing.threaded else ""
         memory = self._maps.memory()
         return {
-            "mode": "+".join(modes),
-            "sending": sending + (", in threads" if self._sealing and self._sealing.threaded else ""),
+            "mode": self._nics.receiving,
+            "sending": self._nics.sending + threads,
             "sessions": f"room for {1 << self.slot_bits}, {self._maps.max_peers} peers",
             "memory": f"{memory / 1e6:.1f} MB of maps, {memory // self._maps.max_peers} bytes a peer",
         } | xdpfacts.ways(self._maps.count)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from .abi import Count
+from .guard import REASONS
 from .interface import Counters, DataDrop, Direction
 
 _RECEIVE_DROPS = {
@@ -16,6 +17,7 @@ _RECEIVE_DROPS = {
     "forbidden_source": Count.RX_FORBIDDEN_SOURCE,
     "bad_ecn": Count.RX_BAD_ECN,
     "failed": Count.RX_FAILED,
+    **REASONS,
 }
 _TRANSMIT_DROPS = {
     "bad_inner_packet": Count.TX_BAD_INNER_PACKET,

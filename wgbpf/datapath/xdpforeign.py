@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -11,13 +11,14 @@ from .interface import DataPathError
 from .netlink import Netlink
 
 _NO_PROGRAM = -1
+_T = TypeVar("_T")
 
 
 class OccupiedError(DataPathError):
     """A NIC carries another XDP program (`auto` takes a data path that leaves it alone)."""
 
 
-def make_way(netlink: Netlink, nic: str, ifindex: int, replace: bool, attach: Callable[[], str]) -> str:
+def make_way(netlink: Netlink, nic: str, ifindex: int, replace: bool, attach: Callable[[], _T]) -> _T:
     """What `attach` returns. A program in the way is taken off, or named in an OccupiedError."""
     try:
         return attach()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import abi, libbpf
 from .bpffs import Pins, mount
+from .guardmaps import live_entries
 from .interface import DataPathError, UnsupportedError
 from .libbpf import Map, Object, Program
 from .xdpforeign import OccupiedError
@@ -14,7 +15,7 @@ from .xdpforeign import OccupiedError
 OBJECTS = Path(__file__).with_name("objects")
 _FILES = ("ingress", "egress")
 _PEER_MAPS = ("endpoints", "sending", "traffic", "peer_keys")
-_RENEWED = ("allowed4", "allowed6", "locals", "nics", "cpus")
+_RENEWED = ("allowed4", "allowed6", "locals", "nics", "cpus", "live")
 """Maps that a controller fills anew: the programs that use the old ones run until `switch`."""
 _FAR_LINK = "link_far"
 _NIC_LINK = "link_nic_"
@@ -57,6 +58,7 @@ class XdpPrograms:
         for name in ("sessions", *_PEER_MAPS):
             if name not in self.maps:
                 made.set_max_entries(name, slots if name == "sessions" else peers)
+        made.set_max_entries("live", live_entries(peers))
         made.share(self.maps)
         made.load()
         self.programs |= made.programs

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..datapath.interface import Direction
+from ..datapath.interface import Direction, GuardState
 from ..protocol.actions import HandshakeResult, Role
 from ..protocol.allowedips import Network
 from ..protocol.drops import Drop
@@ -49,6 +49,8 @@ class Snapshot:
     handshakes: Mapping[tuple[Role, HandshakeResult], int]
     cookie_replies: int
     under_load: bool
+    """Of the controller or of the guard."""
+    guard: GuardState
     backlog: int
     """Handshake messages that wait."""
     sessions: int

@@ -39,8 +39,17 @@ BYTES = _counter(
 DROPS = _counter("wgbpf_drops_total", "Packets and messages refused.", "interface", "direction", "reason")
 
 HANDSHAKES = _counter("wgbpf_handshakes_total", "Handshakes that ended.", "interface", "role", "result")
-COOKIE_REPLIES = _counter("wgbpf_cookie_replies_total", "Cookie replies sent under load.", "interface")
+COOKIE_REPLIES = _counter(
+    "wgbpf_cookie_replies_total", "Cookie replies that the controller sent under load.", "interface"
+)
 UNDER_LOAD = _gauge("wgbpf_under_load", "1 while handshakes must carry a cookie.", "interface")
+GUARD_ON = _gauge("wgbpf_guard_on", "1 where XDP judges handshakes before the stack.", "interface")
+GUARD_UNDER_LOAD = _gauge(
+    "wgbpf_guard_under_load", "1 while the guard asks everybody for cookies.", "interface"
+)
+GUARD_COOKIES = _counter(
+    "wgbpf_guard_cookie_replies_total", "Cookie replies that the guard sent from XDP.", "interface"
+)
 BACKLOG = _gauge("wgbpf_handshake_queue_length", "Handshake messages that wait.", "interface")
 SESSIONS = _gauge("wgbpf_sessions", "Live keypairs: previous, current and next of all peers.", "interface")
 

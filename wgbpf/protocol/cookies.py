@@ -95,6 +95,11 @@ class CookieChecker:
         self._rotate(now)
         return self._secret, self._previous
 
+    @property
+    def next_change(self) -> float | None:
+        """When the secrets change; None: not in use yet."""
+        return None if self._since is None else self._since + COOKIE_SECRET_MAX_AGE
+
     def _rotate(self, now: float) -> None:
         if self._since is None:
             self._since = now

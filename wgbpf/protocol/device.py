@@ -21,6 +21,7 @@ from .drops import Drop, Rejected
 from .indices import IndexAllocator
 from .messages import Data, parse
 from .peer import Peer
+from .ratelimiter import RateLimiter
 from .receiving import PeerRejected, Receiver
 from .sending import Sender
 from .state import State
@@ -46,9 +47,13 @@ class Device:
     """`rand(n)` gives n unpredictable bytes. `offload`: see the module `actions`, Transmit."""
 
     def __init__(
-        self, rand: Callable[[int], bytes], indices: IndexAllocator | None = None, offload: bool = False
+        self,
+        rand: Callable[[int], bytes],
+        indices: IndexAllocator | None = None,
+        offload: bool = False,
+        limiter: RateLimiter | None = None,
     ) -> None:
-        self._state = State(rand, indices, offload)
+        self._state = State(rand, indices, offload, limiter)
         self._sender = Sender(self._state)
         self._receiver = Receiver(self._state, self._sender)
         self._configurator = Configurator(self._state, self._sender)
@@ -309,6 +314,11 @@ class Device:
         """Current and previous cookie secret, for a guard in a data path; None without a private key."""
         checker = self._state.checker
         return None if checker is None else checker.secrets(now)
+
+    def cookie_secrets_due(self) -> float | None:
+        """When `cookie_secrets` will tell others; None: there are none, or nobody asked yet."""
+        checker = self._state.checker
+        return None if checker is None else checker.next_change
 
     def public_key_of(self, number: int) -> bytes | None:
         peer = self._state.peers.get(number)

@@ -20,7 +20,13 @@ from .tai64n import stamp
 class State:
     """One device. `offload`: a data path carries data, the core only tells it what to do."""
 
-    def __init__(self, rand: Callable[[int], bytes], indices: IndexAllocator | None, offload: bool) -> None:
+    def __init__(
+        self,
+        rand: Callable[[int], bytes],
+        indices: IndexAllocator | None,
+        offload: bool,
+        limiter: RateLimiter | None = None,
+    ) -> None:
         self.rand = rand
         self.indices = indices or IndexAllocator(rand)
         self.offload = offload
@@ -39,7 +45,7 @@ class State:
         self.handshakes: dict[int, Peer] = {}
         self.sessions: dict[int, tuple[Peer, Keypair]] = {}
         self.allowed_ips = AllowedIps()
-        self.limiter = RateLimiter()
+        self.limiter = limiter or RateLimiter()
         self.agenda = Agenda()
         self.actions: list[Action] = []
         self._next_number = 0

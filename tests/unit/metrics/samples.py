@@ -3,7 +3,7 @@
 from dataclasses import replace
 from ipaddress import ip_network
 
-from wgbpf.datapath.interface import DataDrop, Direction
+from wgbpf.datapath.interface import DataDrop, Direction, GuardState
 from wgbpf.metrics.snapshot import CORE_DROPS, PeerSample, Snapshot
 from wgbpf.protocol.actions import HandshakeResult, Role
 
@@ -47,6 +47,7 @@ def snapshot(*peers: PeerSample, **values: object) -> Snapshot:
         },
         cookie_replies=0,
         under_load=False,
+        guard=GuardState(False, "no NIC"),
         backlog=0,
         sessions=1,
         reload_ok=True,
