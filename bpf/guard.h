@@ -197,7 +197,8 @@ __noinline int guard(struct xdp_md *ctx, struct outer *o, __u32 type)
 		if (!answer_with_cookie(ctx, o, g, macs_of(type == WG_RESPONSE), c->listen_port)) {
 			add(WG_RX_COOKIE_REQUIRED, 1);
 			add(WG_COOKIES_SENT, 1);
-			return XDP_TX;
+			__u32 nic = ctx->ingress_ifindex;
+			return bpf_map_lookup_elem(&by_redirect, &nic) ? bpf_redirect(nic, 0) : XDP_TX;
 		}
 	}
 	return drop(why);

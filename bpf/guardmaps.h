@@ -59,6 +59,15 @@ struct {
 	__type(value, struct wg_guard_load);
 } guard_load SEC(".maps");
 
+/* NICs that send back by redirect only, by index: a veth does not notice XDP_TX while its peer has no program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} by_redirect SEC(".maps");
+
 /* Where a message is judged and its answer built. */
 struct guard_room {
 	__u32 message[WG_INITIATION_SIZE / 4];

@@ -124,6 +124,13 @@ class GuardMaps:
         load = abi.GuardLoad.from_buffer_copy(self._load.view[: ctypes.sizeof(abi.GuardLoad)])
         return _boot_time() * _NS < max(load.until, self._number("loaded_until", 8))
 
+    def set_nic(self, ifindex: int, by_redirect: bool) -> None:
+        """How a NIC sends back what it received."""
+        if by_redirect:
+            self._maps["by_redirect"].update(_key(ifindex), _key(1))
+        else:
+            self._maps["by_redirect"].delete(_key(ifindex))
+
     def memory(self) -> int:
         """Bytes of what an attacker can fill; they are taken at the start."""
         return sum(self._maps[name].memory() for name in _FILLED_BY_OTHERS)

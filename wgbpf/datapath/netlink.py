@@ -24,6 +24,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from .interface import DataPathError
 
+VETH = "veth"
 _IFF_UP = 1
 _T = TypeVar("_T")
 
@@ -87,12 +88,16 @@ class Netlink:
 
         return self.run(find)
 
-    def index(self, name: str) -> int:
+    def need(self, name: str) -> Link:
         """Raises NoSuchLink, whose message names the interface."""
         link = self.link(name)
         if link is None:
             raise NoSuchLink(f"no such interface: {name} (see `ip link`)")
-        return link.index
+        return link
+
+    def index(self, name: str) -> int:
+        """Raises NoSuchLink."""
+        return self.need(name).index
 
     def set_mtu(self, index: int, mtu: int) -> None:
         try:

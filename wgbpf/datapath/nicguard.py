@@ -16,12 +16,11 @@ from .guard import OFF, REASONS, XdpGuard
 from .guardmaps import GuardMaps, LiveIndices, live_entries
 from .interface import DataPathError, Direction, Guard, GuardSettings, GuardState, UnsupportedError
 from .libbpf import Object, possible_cpus
-from .netlink import Netlink
+from .netlink import VETH, Netlink
 from .xdpforeign import OccupiedError, make_way
 from .xdpprograms import GENERIC, NATIVE, OBJECTS
 
 _MODES: Final = {NATIVE: libbpf.XDP_NATIVE, GENERIC: libbpf.XDP_GENERIC}
-_VETH: Final = "veth"
 _NOT_ON_VETH: Final = "a veth: XDP would cost its peer segmentation offloads (--guard on)"
 _DROPS: Final = {
     "bad_type": Count.RX_BAD_TYPE,
@@ -97,13 +96,13 @@ class NicGuard(Guard):
         """Raises DataPathError where it is to be on and cannot; with `auto` the reason is kept."""
         if self._wanted == "off":
             return
-        link = self._netlink.link(nic)
-        assert link is not None
-        if self._wanted == "auto" and link.kind == _VETH:
+        link = self._netlink.need(nic)
+        if self._wanted == "auto" and link.kind == VETH:
             self._reasons[nic] = _NOT_ON_VETH
             return
         try:
             program = self._loaded()
+            program.guard.set_nic(link.index, link.kind == VETH and self._mode == NATIVE)
             self._links[nic] = self._attached(program, nic, link.index, replace)
         except DataPathError as error:
             if self._wanted == "on":

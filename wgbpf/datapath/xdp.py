@@ -104,8 +104,8 @@ class XdpDataPath(DataPath):
             self._rings.consume()
             self._records.clear()
             self._peers.adopt()
-        self._set_up_guard(spec.guard, maps)
-        self._nics = XdpNics(self._netlink, veth, programs, maps, spec.mode)
+        guard = self._set_up_guard(spec.guard, maps)
+        self._nics = XdpNics(self._netlink, veth, programs, maps, guard, spec.mode)
         maps.set_control("mtu", spec.mtu)
         set_up_steering(maps, programs.programs["wg_steered"].fd)
         self._sealing = Sealing(veth.far_name, maps)
@@ -113,14 +113,15 @@ class XdpDataPath(DataPath):
         for nic in spec.nics:
             self.attach_nic(nic, spec.replace)
 
-    def _set_up_guard(self, wanted: str, maps: XdpMaps) -> None:
+    def _set_up_guard(self, wanted: str, maps: XdpMaps) -> GuardMaps:
         assert self._programs is not None
-        self._guard_maps = GuardMaps(self._programs.maps)
+        self._guard_maps = made = GuardMaps(self._programs.maps)
         if wanted == "off":
-            self._guard_maps.off()
+            made.off()
             self.guard = Guard(OFF)
         else:
-            self.guard = XdpGuard(self._guard_maps, maps.count, lambda: "in the data path's program")
+            self.guard = XdpGuard(made, maps.count, lambda: "in the data path's program")
+        return made
 
     def _take_over(self, veth: VethPair, programs: XdpPrograms) -> bool:
         """Whether an earlier process left an interface that is still alive."""

@@ -3,8 +3,9 @@
 from functools import partial
 
 from . import xdpfeatures
+from .guardmaps import GuardMaps
 from .interface import DataPathError
-from .netlink import Netlink
+from .netlink import VETH, Netlink
 from .vethpair import VethPair
 from .xdpforeign import make_way
 from .xdpmaps import XdpMaps
@@ -15,12 +16,19 @@ class XdpNics:
     """Attaches the programs; `mode` is what the user asked for."""
 
     def __init__(
-        self, netlink: Netlink, veth: VethPair, programs: XdpPrograms, maps: XdpMaps, mode: str
+        self,
+        netlink: Netlink,
+        veth: VethPair,
+        programs: XdpPrograms,
+        maps: XdpMaps,
+        guard: GuardMaps,
+        mode: str,
     ) -> None:
         self._netlink = netlink
         self._veth = veth
         self._programs = programs
         self._maps = maps
+        self._guard = guard
         self._mode = mode
         self._nics: dict[str, tuple[int, str]] = {}
         self.far_mode = GENERIC if mode == GENERIC else NATIVE
@@ -31,10 +39,12 @@ class XdpNics:
 
     def attach(self, nic: str, replace: bool) -> None:
         """Raises DataPathError."""
-        index = self._netlink.index(nic)
+        link = self._netlink.need(nic)
+        index = link.index
         if nic in self._nics:
             raise DataPathError(f"{nic} is attached already")
         attach = partial(self._programs.attach_nic, nic, index, self._mode)
+        self._guard.set_nic(index, link.kind == VETH and self._mode != GENERIC)
         self._nics[nic] = index, make_way(self._netlink, nic, index, replace, attach)
         self.look()
 
