@@ -10,13 +10,11 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
+#include "bound.h"
 
 #define CHACHA_BLOCK 64
 #define POLY_BLOCK 16
 #define AEAD_MAX 4095 /* longest input, and largest offset in a packet */
-
-/* The verifier forgets, or the compiler removes, what bounds an offset; this stays where it is. */
-#define BOUND(x, mask) asm volatile("%0 &= %1" : "+r"(x) : "i"(mask))
 
 struct chacha_key {
 	__u32 key[8];

@@ -212,6 +212,18 @@ struct head {
 
 enum heard { HEARD = -1 };
 
+/* No path is so narrow that a handshake comes in pieces: it would go around the guard. Without its first piece nothing
+ * is put together.
+ */
+static __always_inline int judge_fragment(struct xdp_md *ctx, const struct outer *o, struct head *h)
+{
+	if (o->length < sizeof(*h) || bpf_xdp_load_bytes(ctx, o->at, h, sizeof(*h)))
+		return drop(WG_RX_FRAGMENT);
+	if (h->type != WG_DATA)
+		return drop(WG_RX_FRAGMENT);
+	return is_live(h->index) ? pass(WG_PASS_FRAGMENT) : drop(WG_RX_UNKNOWN_INDEX);
+}
+
 /* HEARD, with `o` and `h` (all zeros before) filled; anything else is the verdict on the frame. */
 static __always_inline int hear(struct xdp_md *ctx, const struct wg_control *c, struct outer *o, struct head *h)
 {
@@ -222,6 +234,8 @@ static __always_inline int hear(struct xdp_md *ctx, const struct wg_control *c, 
 		break;
 	case A_FRAGMENT:
 		return pass(WG_PASS_FRAGMENT);
+	case FIRST_FRAGMENT:
+		return c->guard ? judge_fragment(ctx, o, h) : pass(WG_PASS_FRAGMENT);
 	default:
 		return pass(WG_PASS_OTHER);
 	}

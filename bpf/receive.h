@@ -13,6 +13,9 @@ struct data_header {
 	__le64 counter;
 };
 
+/* In front of a message: what the offsets of the cipher allow. */
+#define MAX_HEADERS 512
+
 enum ecn { NOT_ECT, ECT1, ECT0, CE };
 
 /* --- steering --- */
@@ -353,7 +356,7 @@ static __always_inline int receive(struct xdp_md *ctx, bool on_nic)
 	if (head.type != WG_DATA)
 		return on_nic ? guard(ctx, &o, head.type) : pass(WG_PASS_HANDSHAKE);
 	__u64 linear = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
-	if (o.at + o.length > linear || o.length > WG_MAX_INNER + WG_OVERHEAD)
+	if (o.at + o.length > linear || o.at > MAX_HEADERS || o.length > WG_MAX_INNER + WG_OVERHEAD)
 		return pass(WG_PASS_BIG);
 	return open_data(ctx, &o, head.index, on_nic);
 }

@@ -86,13 +86,13 @@ static __always_inline void address_ipv6(const struct outer *o, struct ipv6hdr *
 }
 
 /* Back by the link that it came by: the frame's addresses change places, a VLAN tag stays. `header` is the size of
- * the IP header, a constant.
+ * the IP header, a constant: options and extension headers are not sent back.
  */
 static __always_inline int turn_frame(struct xdp_md *ctx, const struct outer *o, struct guard_room *room,
 				      const __u32 header)
 {
 	const __u32 size = header + sizeof(struct udphdr) + WG_COOKIE_REPLY_SIZE;
-	__u32 at = o->at - sizeof(struct udphdr) - header;
+	__u32 at = o->ip;
 	int surplus = (int)bpf_xdp_get_buff_len(ctx) - (int)(at + size);
 	struct ethhdr *eth = (void *)(long)ctx->data;
 	__u8 mac[ETH_ALEN];

@@ -34,6 +34,25 @@ def source(address: str = "192.0.2.2", port: int = 1234) -> Path:
     return Path(Endpoint(remote, port), Local(OURS[remote.version], LOOPBACK))
 
 
+def wrapped(frame: bytes, extra: bytes = bytes(8)) -> bytes:
+    """The frame of a datagram with IPv4 options, or behind a hop-by-hop header; `extra` is a multiple of 8 bytes."""
+    if frame[12:14] == b"\x08\0":
+        size = int.from_bytes(frame[16:18], "big") + len(extra)
+        head = bytes([0x45 + len(extra) // 4]) + frame[15:16] + size.to_bytes(2, "big") + frame[18:34]
+        return frame[:14] + head + b"\1" * len(extra) + frame[34:]
+    size = int.from_bytes(frame[18:20], "big") + len(extra)
+    head = frame[14:18] + size.to_bytes(2, "big") + b"\0" + frame[21:54]
+    return frame[:14] + head + b"\x11" + bytes([len(extra) // 8 - 1]) + extra[2:] + frame[54:]
+
+
+def fragmented(frame: bytes) -> bytes:
+    """The first piece of a datagram, cut nowhere: more is said to follow."""
+    if frame[12:14] == b"\x08\0":
+        return frame[:20] + b"\x20\0" + frame[22:]
+    made = wrapped(frame)
+    return made[:20] + b"\x2c" + made[21:54] + b"\x11\0\0\1" + made[58:]
+
+
 @dataclass
 class GuardPlane:
     """One of PROGRAMS. The checker is the core's side of the same secrets."""

@@ -9,11 +9,13 @@ from wgbpf.datapath import abi
 from wgbpf.datapath.guardmaps import LiveIndices
 from wgbpf.datapath.interface import Budget, GuardLimits
 from wgbpf.datapath.libbpf import XDP_DROP, XDP_PASS, XDP_TX
+from wgbpf.datapath.outerframe import outer_frame
 from wgbpf.protocol.constants import COOKIE_SECRET_MAX_AGE
 from wgbpf.protocol.cookies import CookieMaker
 from wgbpf.protocol.messages import CookieReply, parse
 
-from .guardplane import MANY, GuardPlane, source
+from .dataplane import PORT
+from .guardplane import MANY, GuardPlane, fragmented, source, wrapped
 
 FEW = GuardLimits(Budget(1, 5), Budget(1, 3), 10_000_000)
 
@@ -93,6 +95,53 @@ def test_replies_to_our_handshakes_have_a_budget_that_forged_initiations_leave_a
     for _ in range(3):
         _expect(guard, b"\3\0\0\0" + (7).to_bytes(4, "little") + os.urandom(56), "PASS_HANDSHAKE")
     _expect(guard, b"\3\0\0\0" + (7).to_bytes(4, "little") + os.urandom(56), "RX_RATE_LIMITED")
+
+
+# --- ways around it ---
+
+
+@pytest.mark.parametrize("address", ["192.0.2.2", "2001:db8::2"])
+@pytest.mark.parametrize("extra", [8, 32])
+def test_options_and_extension_headers_are_no_way_around(guard: GuardPlane, address: str, extra: int) -> None:
+    def run(message: bytes, reason: str) -> bytes:
+        frame = outer_frame(message, source(address), PORT, 0)
+        assert frame is not None
+        before = guard.counts()
+        _, out = guard.receive_frame(wrapped(frame, bytes(extra)))
+        assert guard.counted(before).keys() >= {reason}
+        return out
+
+    run(guard.initiation()[:-20] + bytes(20), "RX_BAD_MAC1")
+    run(b"\4\0\0\0" + bytes(60), "RX_UNKNOWN_INDEX")
+    run(guard.initiation(), "PASS_HANDSHAKE")
+    guard.load()
+    maker = guard.maker()
+    out = run(guard.initiation(maker), "COOKIES_SENT")
+    # The answer has none of it.
+    assert len(out) == 14 + (20 if "." in address else 40) + 72
+    reply = parse(out[-64:])
+    assert isinstance(reply, CookieReply)
+    maker.consume(reply, 0.0)
+    run(guard.initiation(maker), "PASS_HANDSHAKE")
+
+
+@pytest.mark.parametrize("address", ["192.0.2.2", "2001:db8::2"])
+def test_handshakes_in_pieces_are_refused_and_data_of_ours_in_pieces_is_not(
+    guard: GuardPlane, address: str
+) -> None:
+    def run(message: bytes, verdict: int, reason: str) -> None:
+        frame = outer_frame(message, source(address), PORT, 0)
+        assert frame is not None
+        before = guard.counts()
+        assert guard.receive_frame(fragmented(frame)) == (verdict, fragmented(frame))
+        assert guard.counted(before) == {reason: 1}
+
+    guard.live(7)
+    run(guard.initiation(), XDP_DROP, "RX_FRAGMENT")
+    run(guard.response(7), XDP_DROP, "RX_FRAGMENT")
+    run(b"\4\0\0", XDP_DROP, "RX_FRAGMENT")
+    run(b"\4\0\0\0" + (8).to_bytes(4, "little") + bytes(900), XDP_DROP, "RX_UNKNOWN_INDEX")
+    run(b"\4\0\0\0" + (7).to_bytes(4, "little") + bytes(900), XDP_PASS, "PASS_FRAGMENT")
 
 
 # --- mac1, repetitions ---

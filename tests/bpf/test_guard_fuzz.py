@@ -9,7 +9,7 @@ from wgbpf.datapath.libbpf import XDP_DROP, XDP_PASS, XDP_TX
 from wgbpf.datapath.outerframe import outer_frame
 
 from .dataplane import PORT
-from .guardplane import GuardPlane, source
+from .guardplane import GuardPlane, source, wrapped
 
 _FRAMES = 300_000
 """Of each program."""
@@ -22,32 +22,65 @@ def _twin(guard: GuardPlane, frame: bytes, seen: set[bytes], loaded: bool) -> st
     proto = frame[12:14]
     if proto == b"\x81\0":
         proto, at = frame[16:18], 18
+    fragment = False
     if proto == b"\x08\0":
         head = frame[at : at + 20]
-        if len(head) < 20 or head[0] != 0x45 or head[9] != 17:
+        if len(head) < 20 or head[0] >> 4 != 4 or head[0] & 15 < 5 or head[9] != 17:
             return None
-        if int.from_bytes(head[6:8], "big") & 0x3FFF:
+        flags = int.from_bytes(head[6:8], "big")
+        if flags & 0x1FFF:
             return "PASS_FRAGMENT"
-        size, remote, local = int.from_bytes(head[2:4], "big") - 20, head[12:16], head[16:20]
-        at += 20
+        fragment = bool(flags & 0x2000)
+        size, remote, local = int.from_bytes(head[2:4], "big"), head[12:16], head[16:20]
+        at, size = at + (head[0] & 15) * 4, size - (head[0] & 15) * 4
     elif proto == b"\x86\xdd":
         head = frame[at : at + 40]
         if len(head) < 40 or head[0] >> 4 != 6:
             return None
-        if head[6] == 44:
-            return "PASS_FRAGMENT"
-        if head[6] != 17:
-            return None
         size, remote, local = int.from_bytes(head[4:6], "big"), head[8:24], head[24:40]
-        at += 40
+        at, kind = at + 40, head[6]
+        for _ in range(8):
+            if kind == 17:
+                break
+            more = frame[at : at + 8]
+            if len(more) < 8 or kind not in (0, 43, 44, 60):
+                return None
+            if kind == 44 and (more[2] or more[3] & 0xF8):
+                return "PASS_FRAGMENT"
+            fragment = fragment or kind == 44
+            skipped = 8 if kind == 44 else more[1] * 8 + 8
+            at, size, kind = at + skipped, size - skipped, more[0]
+        if kind != 17:
+            return None
     else:
         return None
+    return _udp(guard, frame, at, size, fragment, remote, local, seen, loaded)
+
+
+def _udp(
+    guard: GuardPlane,
+    frame: bytes,
+    at: int,
+    size: int,
+    fragment: bool,
+    remote: bytes,
+    local: bytes,
+    seen: set[bytes],
+    loaded: bool,
+) -> str | None:
     udp = frame[at : at + 8]
-    length = int.from_bytes(udp[4:6], "big")
+    length = size if fragment else int.from_bytes(udp[4:6], "big")
     ours = {"c0000201", "20010db8000000000000000000000001"}
     if len(udp) < 8 or int.from_bytes(udp[2:4], "big") != PORT or not 8 <= length <= size:
         return None
-    if local.hex() not in ours or len(frame) < at + length:
+    if local.hex() not in ours:
+        return None
+    if fragment:
+        head = frame[at + 8 : at + min(length, 16)]
+        if len(head) < 8 or head[:4] != b"\4\0\0\0":
+            return "RX_FRAGMENT"
+        return "PASS_FRAGMENT" if int.from_bytes(head[4:], "little") == _LIVE else "RX_UNKNOWN_INDEX"
+    if len(frame) < at + length:
         return None
     return _judge(guard, frame[at + 8 : at + length], remote + udp[:2], seen, loaded)
 
@@ -153,5 +186,5 @@ def _fresh(guard: GuardPlane, rng: random.Random) -> list[bytes]:
         ):
             frame = outer_frame(message, path, PORT, 0)
             assert frame is not None
-            found += [frame, frame[:12] + b"\x81\0\0\5" + frame[12:]]
+            found += [frame, frame[:12] + b"\x81\0\0\5" + frame[12:], wrapped(frame)]
     return found

@@ -14,6 +14,7 @@ from wgbpf.protocol.constants import REJECT_AFTER_MESSAGES
 from wgbpf.protocol.inner import decapsulate_ecn
 
 from .dataplane import PATHS, PORT, DataPlane, ipv4, ipv6, padded
+from .guardplane import wrapped
 
 INNER4 = ipv4("10.0.0.2", "10.0.0.1", b"hello")
 
@@ -168,6 +169,23 @@ def test_what_is_not_ours_passes_untouched(plane: DataPlane) -> None:
     assert plane.receive_frame(handshake) == (XDP_PASS, handshake)
     assert plane.counts()["PASS_HANDSHAKE"] == 1
     assert plane.counts()["PASS_FRAGMENT"] == 3
+
+
+def test_options_and_extension_headers_are_skipped(plane: DataPlane) -> None:
+    plane.peer(1, "10.0.0.2/32")
+    keys = plane.session(1)
+    for family in (4, 6):
+        for extra in (8, 32):
+            frame = outer_frame(keys.seal(padded(INNER4)), PATHS[family], PORT, 0)
+            assert frame is not None
+            verdict, out = plane.receive_frame(wrapped(frame, bytes(extra)))
+            assert (verdict, out[14:]) == (XDP_REDIRECT, INNER4)
+    frame = outer_frame(keys.seal(padded(INNER4)), PATHS[6], PORT, 0)
+    assert frame is not None
+    # So many that the cipher's offsets end: by the socket, then.
+    far = wrapped(frame, bytes(600))
+    assert plane.receive_frame(far) == (XDP_PASS, far)
+    assert plane.counts()["PASS_BIG"] == 1
 
 
 def test_vlan_and_trailing_bytes(plane: DataPlane) -> None:

@@ -12,6 +12,7 @@ OFF: Final = "turned off (--guard off)"
 
 REASONS: Final[Mapping[str, Count]] = {
     "bad_source": Count.RX_BAD_SOURCE,
+    "fragment": Count.RX_FRAGMENT,
     "bad_mac1": Count.RX_BAD_MAC1,
     "duplicate": Count.RX_DUPLICATE,
     "cookie_required": Count.RX_COOKIE_REQUIRED,

@@ -60,6 +60,10 @@ class LiveIndices:
     def installed(self, session: Session) -> None:
         self._keep(session.local_index, session.created + _SESSION)
 
+    def adopted(self, index: int) -> None:
+        """Of a session that an earlier process left; its age is not known here."""
+        self._keep(index, _boot_time() + _SESSION)
+
     def retired(self, index: int) -> None:
         if self._until.pop(index, None) is not None and self._map is not None:
             self._map.delete(_key(index))

@@ -116,6 +116,8 @@ class XdpDataPath(DataPath):
     def _set_up_guard(self, wanted: str, maps: XdpMaps) -> GuardMaps:
         assert self._programs is not None
         self._guard_maps = made = GuardMaps(self._programs.maps)
+        for index in self.live_indices():
+            made.live.adopted(index)
         if wanted == "off":
             made.off()
             self.guard = Guard(OFF)
