@@ -117,6 +117,13 @@ def _works(kind: type[Wgbpf], say: Callable[[str], None], name: str) -> bool:
     return True
 
 
+def newest_go(say: Callable[[str], None]) -> Callable[[Lab, Host, int], Node] | None:
+    """The newest wireguard-go, or Debian's where no Go is."""
+    if _newest_go(say):
+        return _ours_go(_NewestGo)
+    return _ours_go(WireguardGo) if shutil.which("wireguard-go") else None
+
+
 def _newest_go(say: Callable[[str], None]) -> str:
     """Build it once; its version, or empty."""
     if shutil.which("go") is None:

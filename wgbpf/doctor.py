@@ -164,8 +164,9 @@ def _native_xdp(nic: str, index: int) -> Check:
     if answer is None:
         return Check(name, Level.NOTE, "this kernel does not tell (before 6.3)")
     if answer:
-        return Check(name, Level.OK, "the driver takes native XDP")
-    return Check(name, Level.NOTE, "no native XDP", "use --datapath tun, or a NIC whose driver has XDP")
+        return Check(name, Level.OK, "the driver takes native XDP: xdp data path, guard")
+    remedy = "--datapath tun carries packets, without a guard; --mode generic has one, slower"
+    return Check(name, Level.NOTE, "no native XDP", remedy)
 
 
 def _read(path: str) -> str | None:

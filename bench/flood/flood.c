@@ -141,6 +141,7 @@ int main(int argc, char **argv)
 	struct mmsghdr messages[BATCH] = { 0 };
 	struct iovec parts[BATCH];
 	unsigned long long sent = 0, refused = 0, next = 0;
+	const struct timespec pause = { 0, 50000 };
 
 	if (argc != 7)
 		return give_up("INTERFACE FILE RATE SECONDS CPU SOURCES");
@@ -172,6 +173,8 @@ int main(int argc, char **argv)
 		long batch = due > sent + refused ? (long)(due - sent - refused) : 0;
 		if (batch > BATCH)
 			batch = BATCH;
+		if (!batch)
+			nanosleep(&pause, NULL); /* leaves the CPU to those that are flooded */
 		for (long n = 0; n < batch; n++, next++) {
 			int which = next % count;
 			memcpy(room[n], frames[which], lengths[which]);
