@@ -46,7 +46,8 @@ static __always_inline bool is_mac1_good(struct guard_room *room, const struct w
 }
 
 /* The cookie of the source under one of the secrets: MAC(secret, address || port). */
-static __always_inline void make_cookie(struct guard_room *room, const struct outer *o, const __u32 *secret, __u32 *cookie)
+static __always_inline void make_cookie(struct guard_room *room, const struct outer *o, const __u32 *secret,
+					__u32 *cookie)
 {
 	struct blake2s *h = &room->hash;
 	bool v6 = o->family == AF_INET6;

@@ -129,7 +129,8 @@ static __always_inline enum parsed parse_ipv6(struct xdp_md *ctx, struct outer *
 	return skip_extensions(ctx, o, at, ip->nexthdr, here, our_port);
 }
 
-/* Fills `o`, which is all zeros; an enum parsed. A global function: verified once. NOT_OURS goes up the stack untouched. */
+/* Fills `o`, which is all zeros; an enum parsed. NOT_OURS goes up the stack untouched. A global function: verified once.
+ */
 __noinline int parse_outer(struct xdp_md *ctx, struct outer *o, __u16 our_port_host)
 {
 	__be16 our_port = bpf_htons(our_port_host);

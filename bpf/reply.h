@@ -108,7 +108,8 @@ static __always_inline int turn_frame(struct xdp_md *ctx, const struct outer *o,
 }
 
 /* Turns the frame around with a cookie reply in it; 0, or -1 and the frame must be dropped. */
-__noinline int answer_with_cookie(struct xdp_md *ctx, struct outer *o, struct wg_guard *g, __u32 mac1_at, __u16 our_port)
+__noinline int answer_with_cookie(struct xdp_md *ctx, struct outer *o, struct wg_guard *g, __u32 mac1_at,
+				  __u16 our_port)
 {
 	__u32 zero = 0;
 	struct guard_room *room = bpf_map_lookup_elem(&rooms, &zero);

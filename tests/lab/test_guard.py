@@ -83,6 +83,21 @@ def test_a_wireguard_go_initiator_gets_a_cookie_retries_and_is_in(
     assert guard["on"] and guard["cookiesSent"] > 1000
 
 
+def test_a_response_to_us_brings_a_cookie_too_while_we_are_under_load(lab: Lab) -> None:
+    a, b = lab.host("a"), lab.host("b")
+    lab.link(a, b)
+    ours, theirs = _ours(lab, a, "xdp"), WireguardGo(lab, b, 2)
+    ours.add_peer(theirs, 4)
+    theirs.add_peer(ours)
+    ours.start()
+    theirs.start()
+    with _under_load(lab, b, ours, 2000, 14):
+        a.start(["ping", "-n", "-i", "0.2", theirs.inner4])
+        took = wait_until(lambda: ours.latest_handshake(theirs), 12, "the handshake completes")
+    assert 4.5 < took < 6.5
+    assert theirs.process is not None and "Receiving cookie response" in theirs.process.output
+
+
 @pytest.mark.parametrize("kind", ["xdp"])
 def test_we_take_a_cookie_of_wireguard_go_through_our_own_guard(lab: Lab, kind: str) -> None:
     a, b = lab.host("a"), lab.host("b")
