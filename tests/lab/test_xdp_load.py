@@ -137,7 +137,7 @@ def test_a_controller_killed_under_load_costs_no_packet(lab: Lab) -> None:
     assert int(lost[1]) == 0 and int(lost[2]) > 20_000
 
 
-@pytest.mark.slow
+@pytest.mark.waits
 def test_without_a_controller_keys_die_after_180_seconds(lab: Lab) -> None:
     left, right = _both_ends(lab)
     made = time.monotonic()
