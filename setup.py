@@ -1,12 +1,20 @@
 """The optional part of the build: the native pump, where a C compiler and OpenSSL's headers are."""
 
+from pathlib import Path
+
 from setuptools import Extension, setup
 
 _SOURCES = (
+    "aead",
+    "aead_avx2",
+    "aead_avx512",
     "coalesce",
     "events",
     "inner",
     "module",
+    "outbox",
+    "pyaead",
+    "queue",
     "receive",
     "routes",
     "segment",
@@ -20,7 +28,7 @@ setup(
         Extension(
             "wgbpf.native._pump",
             [f"wgbpf/native/{name}.c" for name in _SOURCES],
-            depends=["wgbpf/native/object.h", "wgbpf/native/pump.h"],
+            depends=sorted(map(str, Path("wgbpf/native").glob("*.h"))),
             define_macros=[("_GNU_SOURCE", "1")],
             extra_compile_args=["-std=c11", "-O3", "-Wall", "-Wextra", "-Wno-missing-field-initializers"],
             libraries=["crypto", "pthread"],

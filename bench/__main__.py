@@ -62,7 +62,7 @@ def main() -> int:
         options.rounds, options.seconds = 2, 1
     wanted = set(options.scenario or _NAMES)
     scenarios = [s for s in SCENARIOS if s.name in wanted]
-    found = list(available(_say))
+    found = list(available(_say, build=not options.quick))
     if options.implementation:
         found = [i for i in found if i.name in options.implementation]
     elif options.quick:

@@ -50,29 +50,31 @@ class _Xdp(Wgbpf):
 class _Rust(Node):
     """boringtun-cli and gotatun take the same arguments."""
 
+    crate = ""
     program = ""
     options: tuple[str, ...] = ()
 
     def run_program(self) -> None:
-        self.process = self.host.start([self.program, "-f", *self.options, self.interface], {"WG_SUDO": "1"})
+        program = _find(self.program)
+        self.process = self.host.start([program, "-f", *self.options, self.interface], {"WG_SUDO": "1"})
         wait_until(self._serves, 10, f"{self.program} serves {self.interface}")
 
 
 class _Boringtun(_Rust):
-    program = "boringtun-cli"
+    crate = program = "boringtun-cli"
     options = ("--disable-drop-privileges",)
 
 
 class _Gotatun(_Rust):
-    program = "gotatun"
+    crate, program = "gotatun-cli", "gotatun"
 
 
 def _ours(kind: type[Wgbpf]) -> Callable[[Lab, Host, int], Node]:
     return lambda lab, host, number: kind(lab, host, number)
 
 
-def available(say: Callable[[str], None]) -> Iterator[Implementation]:
-    """What this machine has or can build; for the rest a word why not."""
+def available(say: Callable[[str], None], build: bool) -> Iterator[Implementation]:
+    """What this machine has or (`build`; minutes, once) can build; for the rest a word why not."""
     yield Implementation("none", "", None)
     if _works(Wgbpf, say, "wgbpf-tun"):
         yield Implementation("wgbpf-tun", __version__, _ours(Wgbpf))
@@ -85,11 +87,13 @@ def available(say: Callable[[str], None]) -> Iterator[Implementation]:
     if shutil.which("wireguard-go"):
         yield Implementation("wireguard-go-debian", _debian_version("wireguard-go"), _ours_go(WireguardGo))
     for name, kind in (("boringtun", _Boringtun), ("gotatun", _Gotatun)):
-        program = shutil.which(kind.program)
-        if program is None:
-            say(f"{name}: {kind.program} is not installed (cargo install {kind.program})")
-        else:
+        if build and not _find(kind.program):
+            _build_crate(kind.crate, say)
+        program = _find(kind.program)
+        if program:
             yield Implementation(name, _output([program, "--version"]), _rust(kind))
+        else:
+            say(f"{name}: not here (`make bench` without --quick builds it where cargo is)")
 
 
 def _ours_go(kind: type[WireguardGo]) -> Callable[[Lab, Host, int], Node]:
@@ -145,6 +149,22 @@ def _newest_go(say: Callable[[str], None]) -> str:
             return ""
     lines = _output(["go", "version", "-m", str(program)]).splitlines()
     return next((line.split()[2] for line in lines if line.strip().startswith("mod")), "unknown")
+
+
+def _find(program: str) -> str:
+    """Path, or empty."""
+    return shutil.which(program) or shutil.which(program, path=BUILD / "bin") or ""
+
+
+def _build_crate(crate: str, say: Callable[[str], None]) -> None:
+    """Into BUILD/bin, once."""
+    if shutil.which("cargo") is None:
+        return
+    say(f"building {crate}")
+    command = ["cargo", "install", "--quiet", "--root", str(BUILD), crate]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        say(f"{crate}: {(done.stderr.strip() or 'cargo failed').splitlines()[-1]}")
 
 
 def _debian_version(package: str) -> str:

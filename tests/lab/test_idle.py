@@ -21,7 +21,7 @@ def _wakeups(pid: int) -> int:
     return total
 
 
-@pytest.mark.slow
+@pytest.mark.waits
 def test_with_established_peers_it_wakes_less_than_once_in_ten_seconds(lab: Lab) -> None:
     a, b = lab.host("a"), lab.host("b")
     lab.link(a, b)

@@ -14,7 +14,7 @@ _SECONDS = 135
 _INTERVAL = 0.02
 
 
-@pytest.mark.slow
+@pytest.mark.waits
 def test_rekeys_under_steady_traffic_lose_no_packet(lab: Lab) -> None:
     """We initiate over IPv4, they initiate over IPv6, and a keepalive-only tunnel; in one go."""
     flows: list[PingFlow] = []

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.every_datapath
 _LIMIT = 20
 
 
-@pytest.mark.slow
+@pytest.mark.waits
 @pytest.mark.parametrize("who", ["ours", "theirs"])
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_traffic_comes_back(lab: Lab, who: str, how: str) -> None:

@@ -84,7 +84,7 @@ class NativeTunDataPath(TunBase):
     def open(self, spec: InterfaceSpec) -> None:
         super().open(spec)
         assert self._tun is not None
-        self._pump = Pump(self._tun.fd, True, self._tun.uso)
+        self._pump = Pump((self._tun.fd,), True, self._tun.uso)
         self._pump.set_mtu(spec.mtu)
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class NativeTunDataPath(TunBase):
             if self._udp is not None:
                 gso, self._gro = self._udp.use_offloads()
                 v6 = -1 if self._udp.v6 is None else self._udp.v6.fileno()
-                self._pump.start(self._udp.v4.fileno(), v6, gso, self._gro)
+                self._pump.start(((self._udp.v4.fileno(), v6),), gso, self._gro)
 
     def set_mtu(self, mtu: int) -> None:
         if self._pump is not None:
@@ -228,7 +228,12 @@ class NativeTunDataPath(TunBase):
         cost = f"; missing: {', '.join(missing)} (more system calls a packet)" if missing else ""
         families = "IPv4 and IPv6" if self._udp is not None and self._udp.v6 is not None else "IPv4 only"
         offloads = ", ".join(name for name, there in have.items() if there) or "none"
-        return {"pump": "native", "offloads": offloads + cost, "sockets": families}
+        return {
+            "pump": "native",
+            "crypto": self._pump.crypto,
+            "offloads": offloads + cost,
+            "sockets": families,
+        }
 
     def _drop(self, direction: Direction, reason: DataDrop) -> None:
         if (direction, reason) != (_TRANSMIT, DataDrop.SEND_FAILED):

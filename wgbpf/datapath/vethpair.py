@@ -96,6 +96,8 @@ class VethPair:
         # Outer packets are routed as if they were forwarded from the far end.
         _sysctl(f"ipv4/conf/{self.far_name}/forwarding", "1")
         _sysctl(f"ipv6/conf/{self.far_name}/forwarding", "1")
+        # But it has no address, and its multicast reports would arrive on wg0 from nowhere.
+        _sysctl(f"ipv6/conf/{self.far_name}/disable_ipv6", "1")
 
         def configure(ipr: Any) -> None:
             mask = _IFF_NOARP | _IFF_MULTICAST

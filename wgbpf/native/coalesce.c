@@ -13,21 +13,21 @@ enum { NEEDS_CSUM = 1 };
 enum { GSO_TCPV4 = 1, GSO_TCPV6 = 4, GSO_UDP_L4 = 5 };
 enum { PSH = 0x08, ACK = 0x10 };
 
-static void write_tun(struct pump *p, const struct iovec *iov, int n, unsigned packets)
+static void write_tun(struct queue *q, const struct iovec *iov, int n, unsigned packets)
 {
-	if (writev(p->tun, iov, n) < 0)
-		count(p, RX_INTERFACE_FULL, packets);
+	if (writev(q->tun, iov, n) < 0)
+		count(q->pump, RX_INTERFACE_FULL, packets);
 }
 
-static void write_single(struct pump *p, uint8_t *packet, size_t size)
+static void write_single(struct queue *q, uint8_t *packet, size_t size)
 {
 	static uint8_t none[VNET_HEADER];
 	struct iovec iov[2] = { { none, VNET_HEADER }, { packet, size } };
 
-	write_tun(p, p->vnet ? iov : iov + 1, p->vnet ? 2 : 1, 1);
+	write_tun(q, q->pump->vnet ? iov : iov + 1, q->pump->vnet ? 2 : 1, 1);
 }
 
-static void flush_bundle(struct pump *p, struct bundle *b)
+static void flush_bundle(struct queue *q, struct bundle *b)
 {
 	uint8_t vnet[VNET_HEADER] = { NEEDS_CSUM };
 	struct iovec iov[MAX_SEGMENTS + 1];
@@ -35,7 +35,7 @@ static void flush_bundle(struct pump *p, struct bundle *b)
 
 	b->used = false;
 	if (b->count == 1) {
-		write_single(p, b->first, b->header + b->payload);
+		write_single(q, b->first, b->header + b->payload);
 		return;
 	}
 	size_t size = b->header + b->payload;
@@ -43,7 +43,7 @@ static void flush_bundle(struct pump *p, struct bundle *b)
 	if (b->version == 4) {
 		put16(ip + 2, (uint32_t)size);
 		put16(ip + 10, 0);
-		put16(ip + 10, (uint16_t)~checksum_finish(checksum_add(0, ip, 20)));
+		put16(ip + 10, (uint16_t)~checksum_finish(checksum_short(0, ip, 20)));
 	} else {
 		put16(ip + 4, (uint32_t)size - 40);
 	}
@@ -61,15 +61,15 @@ static void flush_bundle(struct pump *p, struct bundle *b)
 	iov[0] = (struct iovec){ vnet, sizeof(vnet) };
 	for (unsigned n = 0; n < b->count; n++)
 		iov[n + 1] = (struct iovec){ b->piece[n].data, b->piece[n].size };
-	write_tun(p, iov, (int)b->count + 1, b->count);
+	write_tun(q, iov, (int)b->count + 1, b->count);
 }
 
-void deliver_flush(struct pump *p)
+void deliver_flush(struct queue *q)
 {
 	for (int n = 0; n < BUNDLES; n++)
-		if (p->bundles[n].used)
-			flush_bundle(p, &p->bundles[n]);
-	p->arena_used = 0;
+		if (q->bundles[n].used)
+			flush_bundle(q, &q->bundles[n]);
+	q->arena_used = 0;
 }
 
 /* The transport header of a packet that might be joined with others; false where its kind never is. */
@@ -93,7 +93,7 @@ static bool parse(const struct pump *p, const uint8_t *packet, size_t size, stru
 	return proto == IPPROTO_UDP && p->uso && size >= b->header && get16(t + 4) == size - b->ip_header;
 }
 
-static bool may_join(const uint8_t *packet, size_t size, const struct bundle *b)
+static bool may_join(const struct pump *p, const uint8_t *packet, size_t size, const struct bundle *b)
 {
 	const uint8_t *t = packet + b->ip_header;
 
@@ -102,7 +102,7 @@ static bool may_join(const uint8_t *packet, size_t size, const struct bundle *b)
 	if (b->tcp ? (t[13] & ~PSH) != ACK || t[12] & 0x0f || get16(t + 18) : !get16(t + 6))
 		return false;
 	uint64_t sum = checksum_pseudo(packet, b->tcp ? IPPROTO_TCP : IPPROTO_UDP, size - b->ip_header);
-	return checksum_finish(checksum_add(sum, t, size - b->ip_header)) == 0xffff;
+	return checksum_finish(checksum_add(p, sum, t, size - b->ip_header)) == 0xffff;
 }
 
 static bool same_hosts(const struct bundle *a, const uint8_t *packet)
@@ -153,40 +153,41 @@ static void join(struct bundle *a, uint8_t *packet, size_t payload)
 }
 
 /* Takes a packet that lies in the arena and stays there until deliver_flush. */
-void deliver(struct pump *p, uint8_t *packet, size_t size)
+void deliver(struct queue *q, uint8_t *packet, size_t size)
 {
+	const struct pump *p = q->pump;
 	struct bundle b = { 0 }, *slot = NULL;
 
 	if (!p->vnet || !parse(p, packet, size, &b)) {
 		/* Options or extension headers may hide a flow that has a bundle: that goes first. */
 		for (int n = 0; n < BUNDLES; n++)
-			if (p->bundles[n].used && same_hosts(&p->bundles[n], packet))
-				flush_bundle(p, &p->bundles[n]);
-		write_single(p, packet, size);
+			if (q->bundles[n].used && same_hosts(&q->bundles[n], packet))
+				flush_bundle(q, &q->bundles[n]);
+		write_single(q, packet, size);
 		return;
 	}
 	for (int n = 0; n < BUNDLES; n++) {
-		struct bundle *a = &p->bundles[n];
+		struct bundle *a = &q->bundles[n];
 		if (!a->used)
 			slot = slot ? slot : a;
 		else if (same_flow(a, &b, packet)) {
-			if (may_join(packet, size, &b) && follows(a, &b, packet, size - b.header)) {
+			if (may_join(p, packet, size, &b) && follows(a, &b, packet, size - b.header)) {
 				join(a, packet, size - b.header);
 				return;
 			}
 			/* In order: what came before goes first. */
-			flush_bundle(p, a);
+			flush_bundle(q, a);
 			slot = a;
 			break;
 		}
 	}
-	if (!may_join(packet, size, &b)) {
-		write_single(p, packet, size);
+	if (!may_join(p, packet, size, &b)) {
+		write_single(q, packet, size);
 		return;
 	}
 	if (!slot) {
-		slot = &p->bundles[get16(packet + b.ip_header) % BUNDLES];
-		flush_bundle(p, slot);
+		slot = &q->bundles[get16(packet + b.ip_header) % BUNDLES];
+		flush_bundle(q, slot);
 	}
 	slot->used = true;
 	slot->tcp = b.tcp;

@@ -4,27 +4,27 @@
 
 #include <string.h>
 
-uint64_t checksum_add(uint64_t sum, const uint8_t *data, size_t size)
+/* Big-endian words summed in machine order: the ones' complement sum does not mind, checksum_finish swaps. */
+uint64_t checksum_short(uint64_t sum, const uint8_t *data, size_t size)
 {
-	/* Big-endian words summed in machine order: the ones' complement sum does not mind, checksum_finish swaps. */
-	while (size >= 8) {
-		uint64_t word;
-		memcpy(&word, data, 8);
-		sum += word & 0xffffffff;
-		sum += word >> 32;
-		data += 8;
-		size -= 8;
+	for (; size >= 4; data += 4, size -= 4) {
+		uint32_t word;
+		memcpy(&word, data, 4);
+		sum += word;
 	}
-	while (size >= 2) {
+	if (size >= 2) {
 		uint16_t word;
 		memcpy(&word, data, 2);
 		sum += word;
 		data += 2;
 		size -= 2;
 	}
-	if (size)
-		sum += *data;
-	return sum;
+	return size ? sum + *data : sum;
+}
+
+uint64_t checksum_add(const struct pump *p, uint64_t sum, const uint8_t *data, size_t size)
+{
+	return checksum_short(sum + p->aead->sum(data, size), data + (size & ~(size_t)63), size & 63);
 }
 
 /* The 16 bits to be stored big-endian with put16. */
@@ -39,9 +39,9 @@ uint64_t checksum_pseudo(const uint8_t *packet, uint8_t proto, size_t length)
 {
 	uint8_t tail[8] = { (uint8_t)(length >> 24), (uint8_t)(length >> 16), (uint8_t)(length >> 8), (uint8_t)length,
 			    0, 0, 0, proto };
-	uint64_t sum = packet[0] >> 4 == 4 ? checksum_add(0, packet + 12, 8) : checksum_add(0, packet + 8, 32);
+	uint64_t sum = packet[0] >> 4 == 4 ? checksum_short(0, packet + 12, 8) : checksum_short(0, packet + 8, 32);
 
-	return checksum_add(sum, tail, sizeof(tail));
+	return checksum_short(sum, tail, sizeof(tail));
 }
 
 /* Length that the header tells, 0 when the header does not fit what arrived. */
@@ -61,29 +61,35 @@ size_t inner_length(const uint8_t *packet, size_t size)
 	return length >= least && length <= size ? length : 0;
 }
 
-static struct peer *owner(struct pump *p, const struct routes *r, const uint8_t *address, unsigned bits)
+/* Bulk traffic asks for one address again and again. */
+static struct peer *owner(struct pump *p, struct known_route *known, uint8_t version, const uint8_t *address)
 {
-	int64_t number = routes_lookup(r, address, bits);
+	size_t size = version == 4 ? 4 : 16;
 
-	return number < 0 || number >= p->peers_size ? NULL : p->peers[number];
+	if (known->generation == p->generation && known->version == version && !memcmp(known->address, address, size))
+		return known->peer;
+	int64_t number = routes_lookup(version == 4 ? &p->routes4 : &p->routes6, address, 8 * (unsigned)size);
+	known->generation = p->generation;
+	known->version = version;
+	memcpy(known->address, address, size);
+	known->peer = number < 0 || number >= p->peers_size ? NULL : p->peers[number];
+	return known->peer;
 }
 
-struct peer *inner_destination(struct pump *p, const uint8_t *packet, size_t size, bool *is_ip)
+struct peer *inner_destination(struct pump *p, struct known_route *known, const uint8_t *packet, size_t size, bool *is_ip)
 {
 	*is_ip = true;
 	if (size >= 20 && packet[0] >> 4 == 4)
-		return owner(p, &p->routes4, packet + 16, 32);
+		return owner(p, known, 4, packet + 16);
 	if (size >= 40 && packet[0] >> 4 == 6)
-		return owner(p, &p->routes6, packet + 24, 128);
+		return owner(p, known, 6, packet + 24);
 	*is_ip = false;
 	return NULL;
 }
 
-struct peer *inner_source(struct pump *p, const uint8_t *packet)
+struct peer *inner_source(struct pump *p, struct known_route *known, const uint8_t *packet)
 {
-	if (packet[0] >> 4 == 4)
-		return owner(p, &p->routes4, packet + 12, 32);
-	return owner(p, &p->routes6, packet + 8, 128);
+	return packet[0] >> 4 == 4 ? owner(p, known, 4, packet + 12) : owner(p, known, 6, packet + 8);
 }
 
 uint8_t inner_ds(const uint8_t *packet)

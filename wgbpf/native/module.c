@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,63 +11,41 @@
 
 static void stop_threads(struct pump *p)
 {
-	uint64_t one = 1;
-
-	if (!p->running)
-		return;
-	(void)!write(p->stop_fd, &one, sizeof(one));
 	Py_BEGIN_ALLOW_THREADS
-	pthread_join(p->tx_thread, NULL);
-	pthread_join(p->rx_thread, NULL);
+	threads_end(p);
 	Py_END_ALLOW_THREADS
-	(void)!read(p->stop_fd, &one, sizeof(one));
-	p->running = false;
 }
 
 static void pump_dealloc(PumpObject *self)
 {
-	struct pump *p = self->pump;
-	struct event *e;
-
-	if (p) {
-		stop_threads(p);
-		while ((e = event_take(p)))
-			free(e);
-		for (size_t n = 0; n < sizeof(p->sessions) / sizeof(*p->sessions); n++)
-			while (p->sessions[n]) {
-				struct session *s = p->sessions[n];
-				p->sessions[n] = s->next;
-				session_free(s);
-			}
-		for (uint32_t n = 0; n < p->peers_size; n++)
-			free(p->peers[n]);
-		free(p->peers);
-		routes_free(&p->routes4);
-		routes_free(&p->routes6);
-		free(p->tun_buffer);
-		free(p->segment);
-		free(p->outbox.data);
-		free(p->udp_buffer);
-		free(p->arena);
-		if (p->event_fd >= 0)
-			close(p->event_fd);
-		if (p->stop_fd >= 0)
-			close(p->stop_fd);
-		free(p);
+	if (self->pump) {
+		stop_threads(self->pump);
+		pump_end(self->pump);
+		free(self->pump);
 	}
 	Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
+/* Pump(tuns, vnet, uso, crypto=None): a descriptor of the TUN device for each queue. */
 static int pump_init(PumpObject *self, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = { "tun", "vnet", "uso", NULL };
-	int tun, vnet, uso;
+	static char *names[] = { "tuns", "vnet", "uso", "crypto", NULL };
+	PyObject *tuns;
+	int vnet, uso;
+	const char *crypto = NULL;
 
 	if (self->pump) {
 		PyErr_SetString(PyExc_RuntimeError, "a Pump is made once");
 		return -1;
 	}
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "ipp", names, &tun, &vnet, &uso))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!pp|z", names, &PyTuple_Type, &tuns, &vnet, &uso, &crypto))
+		return -1;
+	if (!PyTuple_GET_SIZE(tuns) || PyTuple_GET_SIZE(tuns) > MAX_QUEUES) {
+		PyErr_Format(PyExc_ValueError, "one to %d queues", MAX_QUEUES);
+		return -1;
+	}
+	const struct aead *aead = aead_named(crypto);
+	if (!aead)
 		return -1;
 	struct pump *p = calloc(1, sizeof(*p));
 	if (!p) {
@@ -76,65 +53,47 @@ static int pump_init(PumpObject *self, PyObject *args, PyObject *kwargs)
 		return -1;
 	}
 	self->pump = p;
-	p->tun = tun;
 	p->vnet = vnet;
 	p->uso = uso;
-	p->udp4 = p->udp6 = -1;
-	p->mtu = 1420;
-	p->events_tail = &p->events_head;
-	pthread_mutex_init(&p->events_lock, NULL);
-	pthread_mutex_init(&p->paths, NULL);
-	pthread_rwlockattr_t attributes;
-	pthread_rwlockattr_init(&attributes);
-	/* Python must not wait for ever behind two busy threads. */
-	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&p->lock, &attributes);
-	pthread_rwlockattr_destroy(&attributes);
-	p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	p->stop_fd = eventfd(0, EFD_CLOEXEC);
-	p->tun_buffer = malloc(MAX_PACKET + VNET_HEADER + 64);
-	p->segment = malloc(MAX_PACKET + 64);
-	/* Room for one message behind a full box: it is sealed there before it is known to be too much. */
-	p->outbox.data = malloc(2 * (MAX_PACKET + DATA_OVERHEAD + 64));
-	p->udp_buffer = malloc(MAX_PACKET + 64);
-	p->arena = malloc(ARENA + 64);
-	if (p->event_fd < 0 || p->stop_fd < 0) {
+	if (!pump_begin(p, aead)) {
 		PyErr_SetFromErrno(PyExc_OSError);
 		return -1;
 	}
-	if (!p->tun_buffer || !p->segment || !p->outbox.data || !p->udp_buffer || !p->arena) {
-		PyErr_NoMemory();
-		return -1;
+	for (Py_ssize_t n = 0; n < PyTuple_GET_SIZE(tuns); n++) {
+		long fd = PyLong_AsLong(PyTuple_GET_ITEM(tuns, n));
+		if (fd == -1 && PyErr_Occurred())
+			return -1;
+		if (!queue_begin(p, (int)fd)) {
+			PyErr_NoMemory();
+			return -1;
+		}
 	}
 	return 0;
 }
 
-/* start(udp4, udp6, gso, gro): udp6 may be -1. */
+/* start(sockets, gso, gro): for each queue the IPv4 and the IPv6 socket, which may be -1. */
 static PyObject *pump_start(PumpObject *self, PyObject *args)
 {
 	struct pump *p = self->pump;
-	int udp4, udp6, gso, gro;
+	PyObject *sockets;
+	int gso, gro;
 
-	if (!PyArg_ParseTuple(args, "iipp", &udp4, &udp6, &gso, &gro))
+	if (!PyArg_ParseTuple(args, "O!pp", &PyTuple_Type, &sockets, &gso, &gro))
 		return NULL;
+	if (PyTuple_GET_SIZE(sockets) != p->queue_count) {
+		PyErr_SetString(PyExc_ValueError, "every queue has its sockets");
+		return NULL;
+	}
 	stop_threads(p);
-	p->udp4 = udp4;
-	p->udp6 = udp6;
+	for (unsigned n = 0; n < p->queue_count; n++)
+		if (!PyArg_ParseTuple(PyTuple_GET_ITEM(sockets, n), "ii", &p->queues[n].udp4, &p->queues[n].udp6))
+			return NULL;
 	p->gso = gso;
 	p->gro = gro;
-	if (pthread_create(&p->tx_thread, NULL, tx_main, p)) {
+	if (!threads_begin(p)) {
 		PyErr_SetString(PyExc_OSError, "no thread to be had");
 		return NULL;
 	}
-	if (pthread_create(&p->rx_thread, NULL, rx_main, p)) {
-		uint64_t one = 1;
-		(void)!write(p->stop_fd, &one, sizeof(one));
-		pthread_join(p->tx_thread, NULL);
-		(void)!read(p->stop_fd, &one, sizeof(one));
-		PyErr_SetString(PyExc_OSError, "no thread to be had");
-		return NULL;
-	}
-	p->running = true;
 	Py_RETURN_NONE;
 }
 
@@ -227,8 +186,13 @@ static PyObject *get_gso(PumpObject *self, void *Py_UNUSED(closure))
 	return PyBool_FromLong(__atomic_load_n(&self->pump->gso, __ATOMIC_RELAXED));
 }
 
+static PyObject *get_crypto(PumpObject *self, void *Py_UNUSED(closure))
+{
+	return PyUnicode_FromString(self->pump->aead->name);
+}
+
 static PyMethodDef methods[] = {
-	{ "start", (PyCFunction)pump_start, METH_VARARGS, "start(udp4, udp6, gso, gro): begin to carry packets" },
+	{ "start", (PyCFunction)pump_start, METH_VARARGS, "start(sockets, gso, gro): begin to carry packets" },
 	{ "stop", (PyCFunction)pump_stop, METH_NOARGS, "end the threads" },
 	{ "take", (PyCFunction)pump_take, METH_NOARGS, "the next event, or None" },
 	{ "collect", (PyCFunction)pump_collect, METH_NOARGS, NULL },
@@ -238,6 +202,7 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef properties[] = {
 	{ "event_fd", (getter)get_event_fd, NULL, "readable when an event waits", NULL },
+	{ "crypto", (getter)get_crypto, NULL, "which implementation of the AEAD runs", NULL },
 	{ "gso", (getter)get_gso, NULL, "whether sends are joined by UDP_SEGMENT", NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
@@ -253,7 +218,7 @@ static PyTypeObject pump_type = {
 	.tp_getset = properties,
 };
 
-static struct PyModuleDef definition = { PyModuleDef_HEAD_INIT, "_pump", NULL, -1, NULL, NULL, NULL, NULL, NULL };
+static struct PyModuleDef definition = { PyModuleDef_HEAD_INIT, "_pump", NULL, -1, aead_functions, NULL, NULL, NULL, NULL };
 
 PyMODINIT_FUNC PyInit__pump(void)
 {

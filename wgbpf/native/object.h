@@ -18,6 +18,7 @@ static inline void write_lock(struct pump *p)
 	Py_BEGIN_ALLOW_THREADS
 	pthread_rwlock_wrlock(&p->lock);
 	Py_END_ALLOW_THREADS
+	p->generation++;
 }
 
 static inline void read_lock(struct pump *p)
@@ -34,5 +35,10 @@ static inline void unlock(struct pump *p)
 
 /* Peers, routes and sessions: verbs.c. */
 extern PyMethodDef pump_verbs[];
+
+/* pyaead.c */
+extern PyMethodDef aead_functions[];
+/* NULL: the best. NULL and a Python exception where the CPU has it not. */
+const struct aead *aead_named(const char *name);
 
 #endif

@@ -1,28 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* The native pump: sessions, peers and routes that Python installs, and two threads that carry packets.
+/* The native pump: sessions, peers and routes that Python installs, and two threads for each queue that carry packets.
  *
- * Locking: `lock` is held for reading by a thread while it handles a batch, for writing by Python while it
- * changes sessions, peers or routes. A session's send counter and cipher context are guarded by its own
- * mutex, because Python sends keepalives and staged packets too. Only the receiving thread opens packets.
+ * A queue is one descriptor of the TUN device and its own UDP sockets. Datagrams of a session arrive at one queue
+ * (steer.c), inner packets of a flow leave by one (the kernel's choice), so that their order holds.
+ *
+ * Locking: `lock` is held for reading by a thread while it handles a batch, for writing by Python while it changes
+ * sessions, peers or routes. What threads change meanwhile: counters and stamps (atomically), a session's counter
+ * (atomically, so that no value is had twice), its replay window (its own mutex), a peer's path (`paths`).
  */
 #ifndef WGBPF_PUMP_H
 #define WGBPF_PUMP_H
 
 #include <netinet/in.h>
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEY_SIZE 32
-#define TAG_SIZE 16
+#include "aead.h"
+
 #define DATA_HEADER 16
 #define DATA_OVERHEAD (DATA_HEADER + TAG_SIZE)
 #define MESSAGE_DATA 4
 #define MAX_PACKET 65535
 #define MAX_UDP_PAYLOAD 65507
 #define MAX_SEGMENTS 64
+#define MAX_QUEUES 16
 #define VNET_HEADER 10
 #define BATCH 64
 
@@ -69,14 +72,14 @@ struct session {
 	uint32_t local_index, remote_index;
 	uint64_t created; /* CLOCK_BOOTTIME, ns */
 	bool receive_only;
-	pthread_mutex_t sending;
-	uint64_t counter;
-	EVP_CIPHER_CTX *seal, *open;
+	uint64_t counter; /* the next to send with */
+	uint8_t send_key[KEY_SIZE], receive_key[KEY_SIZE];
+	pthread_mutex_t receiving; /* for what follows; held for the messages of one datagram that GRO joined */
 	uint64_t received; /* highest counter + 1 */
 	uint64_t window[WINDOW_WORDS];
 };
 
-/* Stamps are CLOCK_BOOTTIME ns, 0: never. Each is written by one thread, but for the `unanswered` pair. */
+/* Stamps are CLOCK_BOOTTIME ns, 0: never. */
 struct peer {
 	uint32_t number;
 	bool dirty;
@@ -96,6 +99,14 @@ struct node {
 struct routes {
 	struct node *nodes;
 	uint32_t used, size, free; /* `free` heads the list of freed nodes */
+};
+
+/* The last address that a thread asked the routes for. */
+struct known_route {
+	uint64_t generation;
+	uint8_t version;
+	uint8_t address[16];
+	struct peer *peer;
 };
 
 /* Sealed messages of equal size on their way to one peer: one system call. */
@@ -122,14 +133,34 @@ struct bundle {
 	struct { uint8_t *data; size_t size; } piece[MAX_SEGMENTS];
 };
 #define BUNDLES 16
-#define ARENA (1u << 20)
+#define ARENA (1u << 19)
+
+struct queue {
+	struct pump *pump;
+	int tun, udp4, udp6;
+	/* of the sending thread */
+	uint8_t *tun_buffer, *header; /* `header`: of the super-packet that is being cut */
+	struct outbox outbox;
+	struct known_route destination;
+	struct aead_scratch *sealing;
+	/* of the receiving thread */
+	uint8_t *arena; /* datagrams, opened where they lie, until their packets are written */
+	size_t arena_used;
+	struct bundle bundles[BUNDLES];
+	struct known_route source;
+	struct aead_scratch *opening;
+};
 
 struct pump {
-	int tun, udp4, udp6, stop_fd, event_fd;
+	const struct aead *aead;
+	int stop_fd, event_fd;
 	bool vnet, uso, gso, gro, running;
 	uint32_t mtu;
-	pthread_t tx_thread, rx_thread;
+	unsigned queue_count;
+	struct queue queues[MAX_QUEUES];
+	pthread_t threads[2 * MAX_QUEUES];
 	pthread_rwlock_t lock;
+	uint64_t generation; /* of peers, routes and sessions: a change makes what threads remember of them void */
 	pthread_mutex_t paths; /* the threads' own lock for `path` of peers */
 	struct session *sessions[1 << 12];
 	struct peer **peers;
@@ -137,17 +168,9 @@ struct pump {
 	struct routes routes4, routes6;
 	uint64_t counts[COUNTS];
 	int active;
-	/* events */
 	pthread_mutex_t events_lock;
 	struct event *events_head, **events_tail;
 	unsigned events_waiting;
-	/* of the sending thread */
-	uint8_t *tun_buffer, *segment;
-	struct outbox outbox;
-	/* of the receiving thread */
-	uint8_t *udp_buffer, *arena;
-	size_t arena_used;
-	struct bundle bundles[BUNDLES];
 };
 
 static inline void count(struct pump *p, enum count which, uint64_t n)
@@ -160,14 +183,22 @@ static inline void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8); p[1
 static inline uint32_t get32(const uint8_t *p) { return (uint32_t)get16(p) << 16 | get16(p + 2); }
 static inline void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 2, v & 0xffff); }
 
+/* queue.c */
+bool pump_begin(struct pump *p, const struct aead *aead);
+void pump_end(struct pump *p);
+bool queue_begin(struct pump *p, int tun);
+bool threads_begin(struct pump *p);
+void threads_end(struct pump *p);
+
 /* session.c */
 uint64_t boot_ns(void);
 struct session *session_new(const uint8_t *send_key, const uint8_t *receive_key);
 void session_free(struct session *s);
 struct session *session_find(struct pump *p, uint32_t local_index);
 bool session_may_send(const struct session *s, uint64_t now);
-size_t session_seal(struct session *s, uint8_t *out, const uint8_t *packet, size_t size, uint32_t mtu);
-bool session_open(struct session *s, uint64_t counter, const uint8_t *sealed, size_t size, uint8_t *out);
+bool session_reserve(struct session *s, unsigned messages, uint64_t *counter);
+size_t session_seal(struct pump *p, struct aead_scratch *scratch, const struct session *s, uint64_t counter, uint8_t *out,
+		    const uint8_t *packet, size_t size);
 bool window_accept(struct session *s, uint64_t counter);
 
 /* routes.c */
@@ -178,11 +209,12 @@ void routes_free(struct routes *r);
 
 /* inner.c */
 uint16_t checksum_finish(uint64_t sum);
-uint64_t checksum_add(uint64_t sum, const uint8_t *data, size_t size);
+uint64_t checksum_add(const struct pump *p, uint64_t sum, const uint8_t *data, size_t size);
 uint64_t checksum_pseudo(const uint8_t *packet, uint8_t proto, size_t length);
+uint64_t checksum_short(uint64_t sum, const uint8_t *data, size_t size);
 size_t inner_length(const uint8_t *packet, size_t size);
-struct peer *inner_destination(struct pump *p, const uint8_t *packet, size_t size, bool *is_ip);
-struct peer *inner_source(struct pump *p, const uint8_t *packet);
+struct peer *inner_destination(struct pump *p, struct known_route *known, const uint8_t *packet, size_t size, bool *is_ip);
+struct peer *inner_source(struct pump *p, struct known_route *known, const uint8_t *packet);
 uint8_t inner_ds(const uint8_t *packet);
 bool inner_decapsulate_ecn(uint8_t *packet, uint8_t outer_ds);
 
@@ -192,22 +224,38 @@ void event_push(struct pump *p, enum event_kind kind, uint32_t number, const str
 struct event *event_take(struct pump *p);
 void note_active(struct pump *p);
 
+/* outbox.c */
+struct path peer_path(struct pump *p, const struct peer *peer);
+void outbox_flush(struct queue *q, struct outbox *o);
+
 /* send.c */
 void *tx_main(void *arg);
-void outbox_flush(struct pump *p, struct outbox *o);
-void peer_sent(struct pump *p, struct peer *peer, size_t bytes, unsigned packets, bool data, uint64_t now);
+void send_super(struct queue *q, size_t size, uint64_t now);
 bool send_one(struct pump *p, struct session *s, const uint8_t *packet, size_t size, uint64_t now);
 
-/* segment.c */
-typedef void segment_fn(struct pump *p, uint8_t *packet, size_t size, void *arg);
-bool segment_packet(struct pump *p, const uint8_t *vnet, uint8_t *packet, size_t size, segment_fn *each, void *arg);
+/* segment.c: what the TUN handed over, as the packets that go on the wire. */
+struct segments {
+	uint8_t *packet;
+	const uint8_t *saved; /* the headers as they came */
+	size_t size, header, ip_header, start, mss, at;
+	unsigned count, number; /* of all, and of the next */
+	uint8_t proto; /* 0: one packet as it is */
+};
+bool segments_plan(struct pump *p, struct segments *s, const uint8_t *vnet, uint8_t *packet, size_t size, uint8_t *save);
+uint8_t *segments_next(struct pump *p, struct segments *s, size_t *size);
 
 /* receive.c */
-void receive_datagram(struct pump *p, uint8_t *data, size_t size, const struct path *from, uint8_t ds, uint64_t now);
+struct arrival {
+	struct path from;
+	uint8_t ds;
+	size_t segment; /* size of what GRO joined */
+	uint64_t now;
+};
+void receive_datagram(struct queue *q, uint8_t *data, size_t size, const struct arrival *a);
 void *rx_main(void *arg);
 
 /* coalesce.c */
-void deliver(struct pump *p, uint8_t *packet, size_t size);
-void deliver_flush(struct pump *p);
+void deliver(struct queue *q, uint8_t *packet, size_t size);
+void deliver_flush(struct queue *q);
 
 #endif

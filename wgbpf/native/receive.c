@@ -21,97 +21,133 @@ static uint64_t little(const uint8_t *p, int bytes)
 	return v;
 }
 
-static void peer_received(struct pump *p, struct peer *peer, bool data, uint64_t now)
+/* What came from one peer in one datagram: its messages change counters and stamps once. */
+struct tally {
+	struct session *session; /* whose `receiving` is held */
+	uint64_t packets, bytes;
+	bool authentic, data;
+};
+
+static void finish(struct pump *p, struct tally *t, uint64_t now)
 {
-	peer->last_received = now;
-	__atomic_store_n(&peer->unanswered_sent, 0, __ATOMIC_RELAXED);
-	if (data) {
+	struct peer *peer = t->session ? t->session->peer : NULL;
+
+	if (!peer)
+		return;
+	pthread_mutex_unlock(&t->session->receiving);
+	if (t->authentic) {
 		uint64_t never = 0;
-		peer->last_data_received = now;
-		__atomic_compare_exchange_n(&peer->unanswered_received, &never, now, false, __ATOMIC_RELAXED,
-					    __ATOMIC_RELAXED);
+		__atomic_fetch_add(&peer->rx_bytes, t->bytes, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&peer->rx_packets, t->packets, __ATOMIC_RELAXED);
+		__atomic_store_n(&peer->last_received, now, __ATOMIC_RELAXED);
+		__atomic_store_n(&peer->unanswered_sent, 0, __ATOMIC_RELAXED);
+		if (t->data) {
+			__atomic_store_n(&peer->last_data_received, now, __ATOMIC_RELAXED);
+			__atomic_compare_exchange_n(&peer->unanswered_received, &never, now, false, __ATOMIC_RELAXED,
+						    __ATOMIC_RELAXED);
+		}
+		__atomic_store_n(&peer->dirty, true, __ATOMIC_RELEASE);
+		count(p, RX_PACKETS, t->packets);
+		count(p, RX_BYTES, t->bytes);
+		note_active(p);
 	}
-	__atomic_store_n(&peer->dirty, true, __ATOMIC_RELEASE);
-	note_active(p);
+	*t = (struct tally){ 0 };
 }
 
 /* Why an authentic packet is not for the interface, or COUNTS: it is, and `length` is its own. */
-static enum count check_inside(struct pump *p, struct peer *peer, uint8_t *packet, size_t size, uint8_t ds,
-			       size_t *length)
+static enum count check_inside(struct queue *q, struct peer *peer, uint8_t *packet, size_t size, uint8_t ds, size_t *length)
 {
 	*length = inner_length(packet, size);
 	if (!*length)
 		return RX_BAD_INNER_PACKET;
-	if (inner_source(p, packet) != peer)
+	if (inner_source(q->pump, &q->source, packet) != peer)
 		return RX_FORBIDDEN_SOURCE;
 	if (!inner_decapsulate_ecn(packet, ds))
 		return RX_BAD_ECN;
 	return COUNTS;
 }
 
-/* Key, replay, endpoint, confirmation, stamps; only then what is inside (rule h of the protocol). */
-static enum count open_message(struct pump *p, uint8_t *message, size_t size, const struct path *from, uint8_t ds,
-			       uint64_t now)
+/* An authentic message came from here, under this session. */
+static void learn(struct pump *p, struct session *s, const struct path *from)
 {
-	struct session *s = size >= DATA_OVERHEAD ? session_find(p, (uint32_t)little(message + 4, 4)) : NULL;
-	size_t plain = size - DATA_OVERHEAD, length = 0;
-	uint64_t counter;
-	enum count why;
-
-	if (size < DATA_OVERHEAD)
-		return RX_BAD_LENGTH;
-	if (!s)
-		return RX_UNKNOWN_INDEX;
-	counter = little(message + 8, 8);
-	if ((now >= s->created && now - s->created >= REJECT_AFTER_NS) || counter >= REJECT_AFTER_MESSAGES)
-		return RX_KEY_EXPIRED;
-	if (p->arena_used + size > ARENA)
-		deliver_flush(p);
-	uint8_t *packet = p->arena + p->arena_used;
-	if (!session_open(s, counter, message + DATA_HEADER, size - DATA_HEADER, packet))
-		return RX_BAD_TAG;
-	if (!window_accept(s, counter))
-		return RX_REPLAY;
 	struct peer *peer = s->peer;
+
+	/* Only written under `paths`: what is read here without it is at worst the one before, and then written again. */
 	if (memcmp(&peer->path, from, sizeof(*from))) {
 		pthread_mutex_lock(&p->paths);
 		peer->path = *from;
 		pthread_mutex_unlock(&p->paths);
 		event_push(p, EV_ROAMED, peer->number, from, NULL, 0, RX_QUEUE_FULL);
 	}
-	if (peer->unconfirmed == s) {
-		peer->unconfirmed = NULL;
+	if (__atomic_load_n(&peer->unconfirmed, __ATOMIC_RELAXED) == s) {
+		__atomic_store_n(&peer->unconfirmed, NULL, __ATOMIC_RELAXED);
 		__atomic_store_n(&peer->current, s, __ATOMIC_RELEASE);
 		event_push(p, EV_CONFIRMED, s->local_index, NULL, NULL, 0, RX_QUEUE_FULL);
 	}
-	peer_received(p, peer, plain != 0, now);
+}
+
+/* Key, replay, endpoint, confirmation, stamps; only then what is inside (rule h of the protocol). The packet is opened
+ * where it lies.
+ */
+static enum count open_message(struct queue *q, struct tally *t, uint8_t *message, size_t size, const struct arrival *a)
+{
+	struct pump *p = q->pump;
+	uint8_t *packet = message + DATA_HEADER;
+	size_t plain = size - DATA_OVERHEAD, length;
+	uint32_t index;
+
+	if (size < DATA_OVERHEAD)
+		return RX_BAD_LENGTH;
+	index = (uint32_t)little(message + 4, 4);
+	if (!t->session || t->session->local_index != index) {
+		finish(p, t, a->now);
+		t->session = session_find(p, index);
+		if (!t->session)
+			return RX_UNKNOWN_INDEX;
+		pthread_mutex_lock(&t->session->receiving);
+	}
+	struct session *s = t->session;
+	uint64_t counter = little(message + 8, 8);
+	if ((a->now >= s->created && a->now - s->created >= REJECT_AFTER_NS) || counter >= REJECT_AFTER_MESSAGES)
+		return RX_KEY_EXPIRED;
+	if (!p->aead->open(q->opening, s->receive_key, counter, packet, packet, plain))
+		return RX_BAD_TAG;
+	if (!window_accept(s, counter))
+		return RX_REPLAY;
+	learn(p, s, &a->from);
+	t->authentic = true;
 	if (plain) {
-		why = check_inside(p, peer, packet, plain, ds, &length);
+		t->data = true;
+		enum count why = check_inside(q, s->peer, packet, plain, a->ds, &length);
 		if (why != COUNTS)
 			return why;
-		p->arena_used += (plain + 63) & ~(size_t)63;
 	}
-	peer->rx_bytes += size;
-	peer->rx_packets++;
-	count(p, RX_PACKETS, 1);
-	count(p, RX_BYTES, size);
+	t->packets++;
+	t->bytes += size;
 	if (plain)
-		deliver(p, packet, length);
+		deliver(q, packet, length);
 	return COUNTS;
 }
 
-void receive_datagram(struct pump *p, uint8_t *data, size_t size, const struct path *from, uint8_t ds, uint64_t now)
+/* One datagram, or those that GRO joined. It lies in the arena, or stays as it is until deliver_flush. */
+void receive_datagram(struct queue *q, uint8_t *data, size_t size, const struct arrival *a)
 {
 	static const uint8_t data_message[4] = { MESSAGE_DATA };
-	enum count why;
+	struct tally t = { 0 };
+	size_t at = 0;
 
-	if (size < 4 || memcmp(data, data_message, 4)) {
-		event_push(p, EV_HANDSHAKE, 0, from, data, size, RX_QUEUE_FULL);
-		return;
-	}
-	why = open_message(p, data, size, from, ds, now);
-	if (why != COUNTS)
-		count(p, why, 1);
+	do {
+		size_t left = size - at, one = left < a->segment ? left : a->segment;
+		if (one < 4 || memcmp(data + at, data_message, 4)) {
+			event_push(q->pump, EV_HANDSHAKE, 0, &a->from, data + at, one, RX_QUEUE_FULL);
+		} else {
+			enum count why = open_message(q, &t, data + at, one, a);
+			if (why != COUNTS)
+				count(q->pump, why, 1);
+		}
+		at += one;
+	} while (at < size);
+	finish(q->pump, &t, a->now);
 }
 
 /* Where it came from, where it arrived, the DS byte, and the size of the segments that GRO joined (0: one). */
@@ -142,54 +178,58 @@ static void read_control(struct msghdr *m, struct path *from, uint8_t *ds, size_
 	}
 }
 
-static bool receive(struct pump *p, int fd, uint64_t now)
+static void read_source(const struct sockaddr_storage *source, struct path *from)
+{
+	memset(from, 0, sizeof(*from));
+	if (source->ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const void *)source;
+		from->family = AF_INET;
+		from->port = ntohs(in->sin_port);
+		memcpy(from->remote, &in->sin_addr, 4);
+	} else {
+		const struct sockaddr_in6 *in6 = (const void *)source;
+		from->family = AF_INET6;
+		from->port = ntohs(in6->sin6_port);
+		from->scope = in6->sin6_scope_id;
+		memcpy(from->remote, &in6->sin6_addr, 16);
+	}
+}
+
+/* False when there is nothing to receive. */
+static bool receive(struct queue *q, int fd, uint64_t now)
 {
 	_Alignas(struct cmsghdr) uint8_t control[256];
 	struct sockaddr_storage source;
-	struct iovec iov = { p->udp_buffer, MAX_PACKET };
+	struct arrival a = { .now = now };
+
+	if (q->arena_used + MAX_PACKET > ARENA)
+		deliver_flush(q);
+	uint8_t *data = q->arena + q->arena_used;
+	struct iovec iov = { data, MAX_PACKET };
 	struct msghdr m = { .msg_name = &source, .msg_namelen = sizeof(source), .msg_iov = &iov, .msg_iovlen = 1,
 			    .msg_control = control, .msg_controllen = sizeof(control) };
-	struct path from;
-	uint8_t ds = 0;
-	size_t segment = 0;
 	ssize_t size = recvmsg(fd, &m, MSG_DONTWAIT);
-
 	if (size < 0)
 		return errno != EAGAIN && errno != EBADF; /* an ICMP error about an earlier send concerns no datagram */
-	memset(&from, 0, sizeof(from));
-	if (source.ss_family == AF_INET) {
-		struct sockaddr_in *in = (void *)&source;
-		from.family = AF_INET;
-		from.port = ntohs(in->sin_port);
-		memcpy(from.remote, &in->sin_addr, 4);
-	} else {
-		struct sockaddr_in6 *in6 = (void *)&source;
-		from.family = AF_INET6;
-		from.port = ntohs(in6->sin6_port);
-		from.scope = in6->sin6_scope_id;
-		memcpy(from.remote, &in6->sin6_addr, 16);
-	}
-	read_control(&m, &from, &ds, &segment);
+	read_source(&source, &a.from);
+	read_control(&m, &a.from, &a.ds, &a.segment);
 	if (m.msg_flags & MSG_TRUNC) {
-		count(p, RX_BAD_LENGTH, 1);
+		count(q->pump, RX_BAD_LENGTH, 1);
 		return true;
 	}
-	if (!segment)
-		segment = (size_t)size;
-	size_t at = 0;
-	do {
-		size_t left = (size_t)size - at;
-		receive_datagram(p, p->udp_buffer + at, left < segment ? left : segment, &from, ds, now);
-		at += segment;
-	} while (at < (size_t)size);
+	if (!a.segment || a.segment > (size_t)size)
+		a.segment = (size_t)size;
+	q->arena_used += ((size_t)size + 63) & ~(size_t)63;
+	receive_datagram(q, data, (size_t)size, &a);
 	return true;
 }
 
 void *rx_main(void *arg)
 {
-	struct pump *p = arg;
-	struct pollfd wait[3] = { { .fd = p->udp4, .events = POLLIN },
-				  { .fd = p->udp6, .events = POLLIN }, /* -1 is passed over */
+	struct queue *q = arg;
+	struct pump *p = q->pump;
+	struct pollfd wait[3] = { { .fd = q->udp4, .events = POLLIN },
+				  { .fd = q->udp6, .events = POLLIN }, /* -1 is passed over */
 				  { .fd = p->stop_fd, .events = POLLIN } };
 
 	for (;;) {
@@ -202,9 +242,9 @@ void *rx_main(void *arg)
 				continue;
 			pthread_rwlock_rdlock(&p->lock);
 			uint64_t now = boot_ns();
-			for (int n = 0; n < BATCH && receive(p, wait[i].fd, now); n++)
+			for (int n = 0; n < BATCH && receive(q, wait[i].fd, now); n++)
 				;
-			deliver_flush(p);
+			deliver_flush(q);
 			pthread_rwlock_unlock(&p->lock);
 		}
 	}

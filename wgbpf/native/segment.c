@@ -2,6 +2,9 @@
 /* From what the TUN hands over (one packet, or a super-packet with a virtio-net header) to packets as they go on
  * the wire: lengths, IPv4 identification, sequence numbers, flags and checksums of each segment
  * (virtio 1.2, section 5.1.6.2; RFC 9293).
+ *
+ * Nothing is copied but headers: those of a segment are written in front of its payload, over the end of the segment
+ * before it, which has been sealed by then.
  */
 #include "pump.h"
 
@@ -19,7 +22,7 @@ static uint16_t host16(const uint8_t *p)
 	return v;
 }
 
-static void ip_lengths(uint8_t *packet, size_t size, uint16_t id_step)
+static void ip_lengths(uint8_t *packet, size_t size, unsigned id_step)
 {
 	if (packet[0] >> 4 == 6) {
 		put16(packet + 4, (uint32_t)size - 40);
@@ -28,84 +31,99 @@ static void ip_lengths(uint8_t *packet, size_t size, uint16_t id_step)
 	put16(packet + 2, (uint32_t)size);
 	put16(packet + 4, (get16(packet + 4) + id_step) & 0xffff);
 	put16(packet + 10, 0);
-	put16(packet + 10, (uint16_t)~checksum_finish(checksum_add(0, packet, (packet[0] & 15) * 4u)));
+	put16(packet + 10, (uint16_t)~checksum_finish(checksum_short(0, packet, (packet[0] & 15) * 4u)));
 }
 
-static void transport_checksum(uint8_t *packet, size_t size, size_t start, uint8_t proto, size_t field)
+static void transport_checksum(struct pump *p, uint8_t *packet, size_t size, const struct segments *s)
 {
-	put16(packet + start + field, 0);
-	uint64_t sum = checksum_pseudo(packet, proto, size - start);
-	uint16_t value = (uint16_t)~checksum_finish(checksum_add(sum, packet + start, size - start));
-	put16(packet + start + field, value || proto != IPPROTO_UDP ? value : 0xffff);
+	uint8_t *field = packet + s->start + (s->proto == IPPROTO_TCP ? 16 : 6);
+
+	put16(field, 0);
+	uint64_t sum = checksum_pseudo(packet, s->proto, size - s->start);
+	uint16_t value = (uint16_t)~checksum_finish(checksum_add(p, sum, packet + s->start, size - s->start));
+	put16(field, value || s->proto != IPPROTO_UDP ? value : 0xffff);
 }
 
-static bool complete_checksum(uint8_t *packet, size_t size, size_t start, size_t offset)
+static bool complete_checksum(struct pump *p, uint8_t *packet, size_t size, size_t start, size_t offset)
 {
 	if (start + offset + 2 > size)
 		return false;
 	/* The field holds the sum of the pseudo header already. */
-	uint16_t value = (uint16_t)~checksum_finish(checksum_add(0, packet + start, size - start));
+	uint16_t value = (uint16_t)~checksum_finish(checksum_add(p, 0, packet + start, size - start));
 	put16(packet + start + offset, value || offset != 6 ? value : 0xffff);
 	return true;
 }
 
-static bool cut(struct pump *p, uint8_t *packet, size_t size, size_t start, uint8_t proto, size_t mss,
-		segment_fn *each, void *arg)
+static bool plan_cuts(struct segments *s)
 {
-	size_t header, ip_header = packet[0] >> 4 == 4 ? (packet[0] & 15) * 4u : 40;
-
-	if (start < ip_header || start < 20 || start + 20 > size + (proto == IPPROTO_UDP ? 12 : 0) || !mss)
+	s->ip_header = s->packet[0] >> 4 == 4 ? (s->packet[0] & 15) * 4u : 40;
+	if (s->start < s->ip_header || s->start < 20 || !s->mss ||
+	    s->start + (s->proto == IPPROTO_UDP ? 8u : 20u) > s->size)
 		return false;
-	header = proto == IPPROTO_TCP ? start + (packet[start + 12] >> 4) * 4u : start + 8;
-	if (header < start + (proto == IPPROTO_TCP ? 20u : 8u) || header > size)
+	s->header = s->proto == IPPROTO_TCP ? s->start + (s->packet[s->start + 12] >> 4) * 4u : s->start + 8;
+	if (s->header < s->start + (s->proto == IPPROTO_TCP ? 20u : 8u) || s->header > s->size)
 		return false;
-	uint32_t seq = proto == IPPROTO_TCP ? get32(packet + start + 4) : 0;
-	uint8_t flags = proto == IPPROTO_TCP ? packet[start + 13] : 0;
-	size_t at = header;
-	for (uint16_t n = 0; at < size || n == 0; n++) {
-		size_t payload = size - at < mss ? size - at : mss;
-		bool last = at + payload == size;
-		uint8_t *out = p->segment;
-		memcpy(out, packet, header);
-		memcpy(out + header, packet + at, payload);
-		ip_lengths(out, header + payload, n);
-		if (proto == IPPROTO_TCP) {
-			put32(out + start + 4, seq + (uint32_t)(at - header));
-			out[start + 13] = (uint8_t)(flags & ~((last ? 0 : FIN | PSH) | (n ? CWR : 0)));
-			transport_checksum(out, header + payload, start, proto, 16);
-		} else {
-			put16(out + start + 4, (uint32_t)(8 + payload));
-			transport_checksum(out, header + payload, start, proto, 6);
-		}
-		each(p, out, header + payload, arg);
-		at += payload;
-		if (last)
-			break;
-	}
+	size_t payload = s->size - s->header;
+	s->count = payload ? (unsigned)((payload + s->mss - 1) / s->mss) : 1;
+	s->at = s->header;
 	return true;
 }
 
-/* Calls `each` for every packet to send; false when the virtio-net header does not fit the packet.
- * `vnet` is NULL where the TUN has no such header.
+/* False when the virtio-net header does not fit the packet. `vnet` is NULL where the TUN has no such header; `save` has
+ * room for a packet.
  */
-bool segment_packet(struct pump *p, const uint8_t *vnet, uint8_t *packet, size_t size, segment_fn *each, void *arg)
+bool segments_plan(struct pump *p, struct segments *s, const uint8_t *vnet, uint8_t *packet, size_t size, uint8_t *save)
 {
-	if (vnet) {
-		size_t mss = host16(vnet + 4), start = host16(vnet + 6), offset = host16(vnet + 8);
-		switch (vnet[1] & ~GSO_ECN) {
-		case GSO_NONE:
-			if (vnet[0] & NEEDS_CSUM && !complete_checksum(packet, size, start, offset))
-				return false;
-			break;
-		case GSO_TCPV4:
-		case GSO_TCPV6:
-			return cut(p, packet, size, start, IPPROTO_TCP, mss, each, arg);
-		case GSO_UDP_L4:
-			return cut(p, packet, size, start, IPPROTO_UDP, mss, each, arg);
-		default:
-			return false;
-		}
+	*s = (struct segments){ .packet = packet, .saved = save, .size = size, .count = 1 };
+	if (!vnet)
+		return true;
+	s->mss = host16(vnet + 4);
+	s->start = host16(vnet + 6);
+	switch (vnet[1] & ~GSO_ECN) {
+	case GSO_NONE:
+		return !(vnet[0] & NEEDS_CSUM) || complete_checksum(p, packet, size, s->start, host16(vnet + 8));
+	case GSO_TCPV4:
+	case GSO_TCPV6:
+		s->proto = IPPROTO_TCP;
+		break;
+	case GSO_UDP_L4:
+		s->proto = IPPROTO_UDP;
+		break;
+	default:
+		return false;
 	}
-	each(p, packet, size, arg);
+	if (!plan_cuts(s))
+		return false;
+	memcpy(save, packet, s->header);
 	return true;
+}
+
+/* The next packet, whole and until the next call, or NULL when there is no more. */
+uint8_t *segments_next(struct pump *p, struct segments *s, size_t *size)
+{
+	unsigned n = s->number;
+
+	if (n == s->count)
+		return NULL;
+	s->number++;
+	*size = s->size;
+	if (!s->proto)
+		return s->packet;
+	size_t left = s->size - s->at, payload = left < s->mss ? left : s->mss;
+	bool last = s->number == s->count;
+	uint8_t *out = s->packet + s->at - s->header, *transport = out + s->start;
+
+	*size = s->header + payload;
+	if (n)
+		memcpy(out, s->saved, s->header);
+	ip_lengths(out, *size, n);
+	if (s->proto == IPPROTO_TCP) {
+		put32(transport + 4, get32(transport + 4) + (uint32_t)(s->at - s->header));
+		transport[13] &= (uint8_t)~((last ? 0 : FIN | PSH) | (n ? CWR : 0));
+	} else {
+		put16(transport + 4, (uint32_t)(8 + payload));
+	}
+	transport_checksum(p, out, *size, s);
+	s->at += payload;
+	return out;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Keypairs: ChaCha20-Poly1305 by OpenSSL, the send counter, the replay window (RFC 6479, 64-bit words). */
+/* Keypairs: keys, the send counter, the replay window (RFC 6479, 64-bit words). */
 #include "pump.h"
 
 #include <stdlib.h>
@@ -20,23 +20,17 @@ struct session *session_new(const uint8_t *send_key, const uint8_t *receive_key)
 
 	if (!s)
 		return NULL;
-	pthread_mutex_init(&s->sending, NULL);
-	s->seal = EVP_CIPHER_CTX_new();
-	s->open = EVP_CIPHER_CTX_new();
-	if (!s->seal || !s->open ||
-	    EVP_EncryptInit_ex(s->seal, EVP_chacha20_poly1305(), NULL, send_key, NULL) != 1 ||
-	    EVP_DecryptInit_ex(s->open, EVP_chacha20_poly1305(), NULL, receive_key, NULL) != 1) {
-		session_free(s);
-		return NULL;
-	}
+	pthread_mutex_init(&s->receiving, NULL);
+	memcpy(s->send_key, send_key, KEY_SIZE);
+	memcpy(s->receive_key, receive_key, KEY_SIZE);
 	return s;
 }
 
 void session_free(struct session *s)
 {
-	EVP_CIPHER_CTX_free(s->seal); /* wipes the key */
-	EVP_CIPHER_CTX_free(s->open);
-	pthread_mutex_destroy(&s->sending);
+	explicit_bzero(s->send_key, KEY_SIZE);
+	explicit_bzero(s->receive_key, KEY_SIZE);
+	pthread_mutex_destroy(&s->receiving);
 	free(s);
 }
 
@@ -54,16 +48,25 @@ static bool has_expired(const struct session *s, uint64_t now)
 	return now >= s->created && now - s->created >= REJECT_AFTER_NS;
 }
 
-bool session_may_send(const struct session *s, uint64_t now)
+static bool is_used_up(const struct session *s)
 {
-	return !s->receive_only && !has_expired(s, now) && s->counter < REJECT_AFTER_MESSAGES;
+	return __atomic_load_n(&s->counter, __ATOMIC_RELAXED) >= REJECT_AFTER_MESSAGES;
 }
 
-static void nonce_of(uint64_t counter, uint8_t nonce[12])
+bool session_may_send(const struct session *s, uint64_t now)
 {
-	memset(nonce, 0, 4);
-	for (int i = 0; i < 8; i++)
-		nonce[4 + i] = (uint8_t)(counter >> 8 * i);
+	return !s->receive_only && !has_expired(s, now) && !is_used_up(s);
+}
+
+/* Counters for so many messages, had by nobody else; false when the key is used up. The limit is kept by more than all
+ * threads together can overstep it between the two lines.
+ */
+bool session_reserve(struct session *s, unsigned messages, uint64_t *counter)
+{
+	if (is_used_up(s))
+		return false;
+	*counter = __atomic_fetch_add(&s->counter, messages, __ATOMIC_RELAXED);
+	return true;
 }
 
 static size_t padding(size_t size, uint32_t mtu)
@@ -78,48 +81,24 @@ static size_t padding(size_t size, uint32_t mtu)
 	return (padded < mtu ? padded : mtu) - last;
 }
 
-/* Writes the data message of a packet (size 0: keepalive); returns its size, 0 when the key is used up.
- * The caller holds s->sending.
- */
-size_t session_seal(struct session *s, uint8_t *out, const uint8_t *packet, size_t size, uint32_t mtu)
+static void put_little(uint8_t *out, uint64_t value, int bytes)
 {
-	static const uint8_t zeros[16];
-	size_t pad = padding(size, mtu);
-	uint64_t counter = s->counter;
-	uint8_t nonce[12];
-	int n = 0, m = 0;
-
-	if (counter >= REJECT_AFTER_MESSAGES)
-		return 0;
-	s->counter = counter + 1;
-	memset(out, 0, 4);
-	out[0] = MESSAGE_DATA;
-	for (int i = 0; i < 4; i++)
-		out[4 + i] = (uint8_t)(s->remote_index >> 8 * i);
-	for (int i = 0; i < 8; i++)
-		out[8 + i] = (uint8_t)(counter >> 8 * i);
-	nonce_of(counter, nonce);
-	uint8_t *at = out + DATA_HEADER;
-	if (EVP_EncryptInit_ex(s->seal, NULL, NULL, NULL, nonce) != 1 ||
-	    (size && EVP_EncryptUpdate(s->seal, at, &n, packet, (int)size) != 1) ||
-	    (pad && EVP_EncryptUpdate(s->seal, at + n, &m, zeros, (int)pad) != 1) ||
-	    EVP_EncryptFinal_ex(s->seal, at + n + m, &(int){ 0 }) != 1 ||
-	    EVP_CIPHER_CTX_ctrl(s->seal, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, at + size + pad) != 1)
-		return 0;
-	return DATA_HEADER + size + pad + TAG_SIZE;
+	for (int i = 0; i < bytes; i++)
+		out[i] = (uint8_t)(value >> 8 * i);
 }
 
-/* `size` includes the tag; `out` gets size - TAG_SIZE bytes, which mean nothing unless this returns true. */
-bool session_open(struct session *s, uint64_t counter, const uint8_t *sealed, size_t size, uint8_t *out)
+/* Writes the data message of a packet (size 0: keepalive) under a counter that was reserved; returns its size, or 0. */
+size_t session_seal(struct pump *p, struct aead_scratch *scratch, const struct session *s, uint64_t counter, uint8_t *out,
+		    const uint8_t *packet, size_t size)
 {
-	uint8_t nonce[12];
-	int n = 0;
+	size_t padded = size + padding(size, p->mtu);
 
-	nonce_of(counter, nonce);
-	return EVP_DecryptInit_ex(s->open, NULL, NULL, NULL, nonce) == 1 &&
-	       EVP_CIPHER_CTX_ctrl(s->open, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, (void *)(sealed + size - TAG_SIZE)) == 1 &&
-	       (size == TAG_SIZE || EVP_DecryptUpdate(s->open, out, &n, sealed, (int)(size - TAG_SIZE)) == 1) &&
-	       EVP_DecryptFinal_ex(s->open, out + n, &n) == 1;
+	put_little(out, MESSAGE_DATA, 4);
+	put_little(out + 4, s->remote_index, 4);
+	put_little(out + 8, counter, 8);
+	if (!p->aead->seal(scratch, s->send_key, counter, out + DATA_HEADER, packet, size, padded))
+		return 0;
+	return DATA_HEADER + padded + TAG_SIZE;
 }
 
 /* True and marked, or false: seen already, or more than WINDOW behind. After the tag was checked. */
