@@ -5,6 +5,7 @@ flood.start(rate=100_000, seconds=20)
 sent = flood.wait()
 """
 
+import os
 import re
 import struct
 import subprocess
@@ -52,7 +53,10 @@ def build() -> Path:
     """The generator, compiled where it is older than its source."""
     if not _PROGRAM.exists() or _PROGRAM.stat().st_mtime < _SOURCE.stat().st_mtime:
         _PROGRAM.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", str(_SOURCE), "-o", str(_PROGRAM)], check=True)
+        made = _PROGRAM.with_suffix(f".{os.getpid()}")
+        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", str(_SOURCE), "-o", str(made)], check=True)
+        # Others may be about to start it.
+        made.rename(_PROGRAM)
     return _PROGRAM
 
 

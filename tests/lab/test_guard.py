@@ -63,6 +63,7 @@ def _under_load(lab: Lab, attacker: Host, victim: Wgbpf, rate: float, seconds: f
         flood.close()
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize(("kind", "options"), [("xdp", ()), ("tun", ()), ("xdp", ("--mode", "generic"))])
 def test_a_wireguard_go_initiator_gets_a_cookie_retries_and_is_in(
     lab: Lab, kind: str, options: tuple[str, ...]
@@ -83,6 +84,7 @@ def test_a_wireguard_go_initiator_gets_a_cookie_retries_and_is_in(
     assert guard["on"] and guard["cookiesSent"] > 1000
 
 
+@pytest.mark.waits
 def test_a_response_to_us_brings_a_cookie_too_while_we_are_under_load(lab: Lab) -> None:
     a, b = lab.host("a"), lab.host("b")
     lab.link(a, b)
