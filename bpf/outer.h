@@ -157,6 +157,14 @@ __noinline int parse_outer(struct xdp_md *ctx, struct outer *o, __u16 our_port_h
 	return NOT_OURS;
 }
 
+/* What IP options and extension headers ask for is the stack's business. */
+static __always_inline bool has_options(const struct outer *o)
+{
+	__u32 plain = o->family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+
+	return o->at != o->ip + plain + sizeof(struct udphdr);
+}
+
 /* RFC 1071: to 16 bits. */
 static __always_inline __u16 fold(__u64 sum)
 {

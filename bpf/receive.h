@@ -317,8 +317,10 @@ static __noinline int open_data(struct xdp_md *ctx, struct outer *o, __u32 index
 
 	/* Without the lock: most packets of a flood end here. */
 	struct wg_session *s = session_at(index);
-	if (!s || *(volatile __u32 *)&s->local_index != index)
+	if (!s || !*(volatile __u32 *)&s->state || *(volatile __u32 *)&s->local_index != index)
 		return drop(WG_RX_UNKNOWN_INDEX);
+	if (has_options(o))
+		return pass(WG_PASS_OTHER); /* comes back by the UDP socket */
 	__u64 now = bpf_ktime_get_boot_ns();
 	if (bpf_xdp_load_bytes(ctx, o->at, &header, sizeof(header)))
 		return drop(WG_RX_BAD_LENGTH);
