@@ -60,7 +60,7 @@ demo-end: setup ## ends what `make demo KEEP=1` left
 
 test: setup lint ## everything that .ci/run checks
 	$(Q)$(PYTEST) -m "not waits" $(ARGS) $(OR_NONE)
-	$(Q)$(PYTEST) -m waits -n 8 $(ARGS) $(OR_NONE)
+	$(Q)$(PYTEST) -m waits -n 8 --dist worksteal $(ARGS) $(OR_NONE)
 
 test-unit: setup ## tests that need no root
 	$(Q)$(BIN)/pytest tests/unit tests/fuzz $(ARGS)

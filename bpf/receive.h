@@ -70,11 +70,18 @@ static __always_inline void give_cpu(struct wg_session *s, __u32 cpus, __u32 her
 	s->cpu = cpu + 1;
 }
 
-/* Where to open the session's packet: a CPU + 1, or 0 for here. A session above the rate is given a CPU. Where
- * its packets begin to arrive on that very CPU (the NIC's queue moved) it is given another one; when it stays below
- * a quarter of the rate for ten windows it goes back, long after the other CPU's queue has run empty. Packets that
- * arrive on several CPUs all take the queue of the one, so that order holds. The fields are a guess that races may
- * blur: nothing but the load depends on them.
+static __always_inline void start_window(struct wg_session *s, __u64 now)
+{
+	s->rate_since = now;
+	s->rate_count = 0;
+	s->rate_here = 0;
+}
+
+/* Where to open the session's packet: a CPU + 1, or 0 for here. Where the packets of a steered session begin to arrive
+ * on its very CPU (the NIC's queue moved) it is given another one; when it stays below a quarter of the rate for ten
+ * windows it goes back, long after the other CPU's queue has run empty. Packets that arrive on several CPUs all take
+ * the queue of the one, so that order holds. The fields are a guess that races may blur: nothing but the load depends
+ * on them.
  */
 __noinline __u32 steer(__u32 index, __u64 now)
 {
@@ -82,16 +89,11 @@ __noinline __u32 steer(__u32 index, __u64 now)
 	struct wg_control *c = controls();
 	__u32 here = bpf_get_smp_processor_id();
 
-	if (!s || !c || !c->steer_above)
+	if (!s || !c || !c->steer_above || !s->cpu)
 		return 0;
-	__u64 window = s->cpu ? 10 * WG_STEER_WINDOW_NS : WG_STEER_WINDOW_NS;
-	__u64 passed = now - s->rate_since;
 	s->rate_count++;
 	s->rate_here += s->cpu == here + 1;
-	if (!s->cpu && passed < window && s->rate_count > c->steer_above) {
-		give_cpu(s, c->cpus, here, now);
-		passed = window;
-	} else if (s->cpu && passed >= window) {
+	if (now - s->rate_since >= 10 * WG_STEER_WINDOW_NS) {
 		if (s->rate_count < c->steer_above * 10 / 4) {
 			s->cpu = 0;
 		} else {
@@ -99,13 +101,26 @@ __noinline __u32 steer(__u32 index, __u64 now)
 			if (s->rate_here > s->rate_count / 2)
 				give_cpu(s, c->cpus, here, now);
 		}
-	}
-	if (passed >= window) {
-		s->rate_since = now;
-		s->rate_count = 0;
-		s->rate_here = 0;
+		start_window(s, now);
 	}
 	return s->settled && s->cpu == here + 1 ? 0 : s->cpu;
+}
+
+/* An authentic packet, opened where it arrived: above the rate the session is given a CPU. Forged ones do not count. */
+__noinline int note_rate(__u32 index, __u64 now)
+{
+	struct wg_session *s = session_at(index);
+	struct wg_control *c = controls();
+
+	if (!s || !c || !c->steer_above || s->cpu)
+		return 0;
+	if (now - s->rate_since >= WG_STEER_WINDOW_NS) {
+		start_window(s, now);
+	} else if (++s->rate_count > c->steer_above) {
+		give_cpu(s, c->cpus, bpf_get_smp_processor_id(), now);
+		start_window(s, now);
+	}
+	return 0;
 }
 
 /* --- what an authentic packet proves --- */
@@ -340,6 +355,8 @@ static __noinline int open_data(struct xdp_md *ctx, struct outer *o, __u32 index
 	why = commit(header.index, header.counter, &taken);
 	if (why)
 		return drop(why);
+	if (may_steer)
+		note_rate(header.index, now);
 	roam(ctx, o, taken.peer);
 	if (taken.first)
 		confirm(taken.peer, header.index);
