@@ -2,6 +2,7 @@
 
 datapath = "auto"                  # auto, kernel, xdp, tun, tun-python
 mode = "auto"                      # auto, native, generic: how XDP programs are attached
+queues = 0                         # of the tun data path, 1 to 16; 0: as many as suit the CPUs
 metrics_listen = "127.0.0.1:9586"  # or "off"
 metrics_peers = 500                # peers with series of their own
 log_level = "info"                 # debug, info, warning, error
@@ -21,13 +22,19 @@ _CHOICES = {
     "mode": ("auto", "native", "generic"),
     "log_level": ("debug", "info", "warning", "error"),
 }
-_RANGES = {"metrics_peers": (0, 1_000_000), "index_prefix": (0, 65_535), "index_prefix_bits": (0, 16)}
+_RANGES = {
+    "queues": (0, 16),
+    "metrics_peers": (0, 1_000_000),
+    "index_prefix": (0, 65_535),
+    "index_prefix_bits": (0, 16),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     datapath: str = "auto"
     mode: str = "auto"
+    queues: int = 0
     metrics_listen: str = "127.0.0.1:9586"
     metrics_peers: int = 500
     log_level: str = "info"

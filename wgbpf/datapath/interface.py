@@ -63,6 +63,8 @@ class InterfaceSpec:
     """Take off XDP programs of others."""
     peers: int = 0
     """How many are configured: a data path may size its tables by it."""
+    queues: int = 0
+    """Of the tun data path; 0: as many as suit the CPUs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ def test_a_table_of_the_interface_overrides() -> None:
         ("\nmetrics_peers = true\n", "wgbpf.toml:2: metrics_peers: expected a value of type int"),
         ('datapath = "warp"\n', "wgbpf.toml:1: datapath: expected one of auto, kernel"),
         ("metrics_peers = -1\n", "wgbpf.toml:1: metrics_peers: expected 0 to"),
+        ("queues = 17\n", "wgbpf.toml:1: queues: expected 0 to 16"),
         ("index_prefix = 1\n", "wgbpf.toml: index_prefix: does not fit 0 bits"),
         ("interface = 3\n", "wgbpf.toml: interface: expected tables"),
         ("[interface.wg9]\nfoo = 1\n", "wgbpf.toml:2: foo: unknown key"),

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
@@ -32,22 +33,37 @@ class Bench:
     """A pump with one peer (number 3, everything allowed) and a session; `far` is the peer's end of it."""
 
     pump: "native.Pump"
-    tun: socket.socket
+    tuns: list[socket.socket]
     net: socket.socket
-    ours: socket.socket
+    sockets: list[socket.socket]
     far: Keypair
 
-    def from_wire(self, count: int = 1, timeout: float = 2.0) -> list[bytes]:
-        """Inner packets that the peer gets."""
+    @property
+    def tun(self) -> socket.socket:
+        return self.tuns[0]
+
+    @property
+    def ours(self) -> socket.socket:
+        return self.sockets[0]
+
+    def messages(self, count: int, timeout: float = 2.0) -> list[bytes]:
+        """Datagrams that the peer gets."""
         out: list[bytes] = []
         self.net.settimeout(timeout)
         while len(out) < count:
             try:
-                data = self.net.recv(65535)
+                out.append(self.net.recv(65535))
             except TimeoutError:
                 break
-            out.append(self.far.open(int.from_bytes(data[8:16], "little"), data[16:], boot_ns() / NS))
         return out
+
+    def from_wire(self, count: int = 1, timeout: float = 2.0) -> list[bytes]:
+        """Inner packets that the peer gets."""
+        now = boot_ns() / NS
+        return [
+            self.far.open(int.from_bytes(data[8:16], "little"), data[16:], now)
+            for data in self.messages(count, timeout)
+        ]
 
     def to_wire(self, packet: bytes, mtu: int = 1420) -> None:
         self.net.sendto(self.far.seal(packet, mtu), self.ours.getsockname())
@@ -58,11 +74,11 @@ class Bench:
         segment = (socket.IPPROTO_UDP, 103, len(sealed[0]).to_bytes(2, sys.byteorder))  # UDP_SEGMENT
         self.net.sendmsg([b"".join(sealed)], [segment], 0, self.ours.getsockname())
 
-    def from_tun(self, timeout: float = 0.3) -> list[bytes]:
+    def from_tun(self, timeout: float = 0.3, tun: socket.socket | None = None) -> list[bytes]:
         """Everything that is written to the TUN until it is quiet."""
         out = []
-        while select.select([self.tun], [], [], timeout)[0]:
-            out.append(self.tun.recv(70_000))
+        while select.select([tun or self.tun], [], [], timeout)[0]:
+            out.append((tun or self.tun).recv(70_000))
             timeout = 0.05
         return out
 
@@ -86,29 +102,36 @@ class Bench:
         return {name: n for name, n in zip(names, self.pump.counts(), strict=False) if n}
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    tun, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in (tun, inside):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-    inside.setblocking(False)
-    ours, net = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-    for sock in (ours, net):
+@contextmanager
+def benches(queues: int = 1, crypto: str | None = None) -> Iterator[Bench]:
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(queues)]
+    for tun, inside in pairs:
+        for end in (tun, inside):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        inside.setblocking(False)
+    *ours, net = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(queues + 1))
+    for sock in (*ours, net):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.bind(("127.0.0.1", 0))
-    ours.setsockopt(socket.IPPROTO_UDP, 104, 1)  # UDP_GRO
-    pump = native.Pump((inside.fileno(),), True, True)
+        sock.setsockopt(socket.IPPROTO_UDP, 104, sock is not net)  # UDP_GRO
+    pump = native.Pump(tuple(inside.fileno() for _, inside in pairs), True, True, crypto)
     pump.add_peer(3)
     pump.set_endpoint(3, b"\x7f\0\0\x01", net.getsockname()[1], 0, b"", 0)
     pump.insert(bytes(4), 0, 3)
     pump.insert(bytes(16), 0, 3)
     pump.install(3, OURS, THEIRS, K1, K2, boot_ns(), True)
-    pump.start(((ours.fileno(), -1),), True, True)
+    pump.start(tuple((sock.fileno(), -1) for sock in ours), True, True)
     far = Keypair(TransportKeys(Secret(K2), Secret(K1), THEIRS, OURS, False), boot_ns() / NS)
-    yield Bench(pump, tun, net, ours, far)
+    yield Bench(pump, [tun for tun, _ in pairs], net, ours, far)
     pump.stop()
-    for sock in (tun, inside, ours, net):
+    for sock in (*(end for pair in pairs for end in pair), *ours, net):
         sock.close()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with benches() as made:
+        yield made
 
 
 def _trim(plain: bytes) -> bytes:
@@ -320,6 +343,32 @@ def test_python_and_the_threads_never_use_a_counter_twice(bench: Bench) -> None:
     while len(seen) < 800:
         seen.append(int.from_bytes(bench.net.recv(2000)[8:16], "little"))
     assert sorted(seen) == list(range(800))
+
+
+def test_two_queues_never_use_a_counter_twice() -> None:
+    with benches(queues=2) as bench:
+        raw = bytes(10) + Packet(b"x").bytes()
+        bulk = Packet(b"y" * 4000)
+        sent = 0
+        for n in range(300):
+            for tun in bench.tuns:
+                tun.send(raw if n % 3 else vnet(bulk, 1000) + partial(bulk))
+                sent += 1 if n % 3 else 4
+            sent += bench.pump.transmit(OURS, b"")
+        seen = [int.from_bytes(message[8:16], "little") for message in bench.messages(sent)]
+        assert sorted(seen) == list(range(sent))
+
+
+def test_sockets_of_two_queues_and_one_session() -> None:
+    """Its messages are opened once each, whichever socket they come to, and go to that queue's TUN."""
+    with benches(queues=2) as bench:
+        sealed = [bench.far.seal(Packet(bytes([n])).bytes(), 1420) for n in range(100)]
+        for message in sealed:
+            for sock in bench.sockets:
+                bench.net.sendto(message, sock.getsockname())
+        got = [packet for tun in bench.tuns for raw in bench.from_tun(tun=tun) for packet in cut(raw)]
+        assert sorted(got) == sorted(Packet(bytes([n])).bytes() for n in range(100))
+        assert bench.counts()["receive_replay"] == 100
 
 
 def test_peers_sessions_and_routes_come_and_go_beside_the_traffic(bench: Bench) -> None:
