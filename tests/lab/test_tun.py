@@ -2,9 +2,11 @@
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from .capture import Capture, Seen
 from .lab import Host, Lab, LabError, wait_until
 from .nodes import Wgbpf, WireguardGo
 from .traffic import PingFlow, iperf3, udp_flow
@@ -171,3 +173,35 @@ def test_a_word_that_means_nothing_is_refused(lab: Lab) -> None:
     ours.environment = {"WGBPF_WITHOUT": "gso,magic"}
     with pytest.raises(LabError, match="WGBPF_WITHOUT: magic: expected some of"):
         ours.start()
+
+
+def _captured(left: Wgbpf, right: Wgbpf, directory: Path) -> tuple[Seen, Seen]:
+    """What was seen on both interfaces of some traffic of every kind."""
+    for _ in range(5):
+        captures = [Capture(n.host, n.interface, directory / str(n.number)) for n in (left, right)]
+        for address in (right.inner4, right.inner6):
+            for options in (("-b", "40M"), ("-b", "10M", "-R", "-l", "777"), ("-b", "10M", "-M", "536")):
+                iperf3(left.host, right.host, address, *options)
+            iperf3(left.host, right.host, address, "-u", "-b", "10M", "-l", "1111")
+            iperf3(left.host, right.host, address, "-u", "-b", "300K", "-l", "17")
+        time.sleep(0.5)
+        here, there = (capture.stop() for capture in captures)
+        if here is not None and there is not None:
+            return here, there
+    pytest.fail("tcpdump lost packets every time")
+
+
+def test_what_one_interface_sends_the_other_delivers_byte_for_byte(lab: Lab, tmp_path: Path) -> None:
+    """Super-packets of the stack on both sides, with timestamps and ECN; what tcpdump saw, put together again."""
+    left, right = _link(lab)
+    for node in (left, right):
+        node.host.run("sysctl -q net.ipv4.tcp_ecn=1")
+    here, there = _captured(left, right, tmp_path)
+    assert here.streams.keys() == there.streams.keys()
+    assert sum(len(stream.bytes()) for stream in here.streams.values()) > 10_000_000
+    for flow, stream in here.streams.items():
+        other = there.streams[flow]
+        assert stream.bytes() == other.bytes()
+        assert (stream.flags, stream.options) == (other.flags, other.options)
+    assert here.datagrams == there.datagrams
+    assert sum(map(len, here.datagrams.values())) > 2_000_000
