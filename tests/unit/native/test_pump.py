@@ -124,6 +124,7 @@ def test_peers_sessions_and_routes_come_and_go_beside_the_traffic(bench: Bench) 
             bench.pump.remove_peer(number)
         bench.pump.collect()
     assert len(bench.from_wire(300)) == 300
+    assert sum(len(cut(raw)) for raw in bench.from_tun()) == 300
     assert bench.counts()["rx_packets"] == 300
 
 
