@@ -98,8 +98,16 @@ class Daemon:
         configured = None if config.file is None else config.file.interface.mtu
         mtu = configured or default_mtu([link.mtu for link in links]) or DEFAULT_MTU
         peers = 0 if config.file is None else len(config.file.peers)
-        mode, guard = spec.mode or settings.mode, spec.guard or settings.guard
-        request = InterfaceSpec(spec.interface, mtu, spec.nics, mode, spec.replace, peers, guard)
+        request = InterfaceSpec(
+            spec.interface,
+            mtu,
+            spec.nics,
+            spec.mode or settings.mode,
+            spec.replace,
+            peers,
+            spec.guard or settings.guard,
+            spec.queues or settings.queues,
+        )
         datapath, notes = make_data_path(spec.datapath or settings.datapath, request, netlink)
         self._notes += notes
         self._stack.callback(datapath.close)

@@ -48,6 +48,8 @@ class LaunchSpec:
     verbose: bool = False
     replace: bool = False
     """Take off XDP programs of others."""
+    queues: int | None = None
+    """Of the tun data path; None: what the settings say."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -145,6 +145,7 @@ class Wgbpf(Node):
     nics: tuple[str, ...] = ("eth0",)
     metrics_port = 9586
     options: tuple[str, ...] = ()
+    environment: dict[str, str] | None = None
 
     def run_program(self) -> None:
         path = Path(f"/tmp/{self.interface}.conf")
@@ -159,7 +160,7 @@ class Wgbpf(Node):
             *("--datapath", self.datapath),
             *self.options,
         ]
-        self.process = self.host.start(command)
+        self.process = self.host.start(command, self.environment)
         wait_until(self._serves, 20, f"wgbpf serves {self.interface}")
 
     def kill(self) -> None:

@@ -52,6 +52,9 @@ interface_option = click.option(
 @click.option("--datapath", type=click.Choice(DATA_PATHS), help="Who carries packets.")
 @click.option("--mode", type=click.Choice(MODES), help="How XDP programs are attached.")
 @click.option("--guard", type=click.Choice(GUARDS), help="Whether XDP judges handshakes before the stack.")
+@click.option(
+    "--queues", type=click.IntRange(1, 16), help="Of the tun data path: how many CPUs carry packets."
+)
 @click.option("--replace", is_flag=True, help="Take off another XDP program that a NIC carries.")
 @click.option("--metrics", metavar="ADDR:PORT", help="Where /metrics listens, or `off`.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr.")
@@ -63,6 +66,7 @@ def attach(
     datapath: str | None,
     mode: str | None,
     guard: str | None,
+    queues: int | None,
     replace: bool,
     metrics: str | None,
     foreground: bool,
@@ -75,7 +79,7 @@ def attach(
     added to it.
     """
     if interface in running():
-        if config or datapath or mode or guard or metrics or foreground:
+        if config or datapath or mode or guard or queues or metrics or foreground:
             given = "the controller is running: only NICs can be added to it (detach it to change options)"
             die(f"{interface}: {given}", EXIT_USAGE)
         for nic in nics:
@@ -93,6 +97,7 @@ def attach(
         metrics=metrics,
         verbose=verbose,
         replace=replace,
+        queues=queues,
     )
     _start(spec)
     click.echo(f"{interface}: attached {', '.join(nics)}")

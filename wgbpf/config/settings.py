@@ -8,6 +8,7 @@ guard_burst = 100
 guard_verified_rate = 50           # the same with a cookie
 guard_verified_burst = 100
 guard_load_rate = 500              # handshakes a second without a cookie, above which all must have one
+queues = 0                         # of the tun data path, 1 to 16; 0: as many as suit the CPUs
 metrics_listen = "127.0.0.1:9586"  # or "off"
 metrics_peers = 500                # peers with series of their own
 log_level = "info"                 # debug, info, warning, error
@@ -29,6 +30,7 @@ _CHOICES = {
     "log_level": ("debug", "info", "warning", "error"),
 }
 _RANGES = {
+    "queues": (0, 16),
     "metrics_peers": (0, 1_000_000),
     "index_prefix": (0, 65_535),
     "index_prefix_bits": (0, 16),
@@ -50,6 +52,7 @@ class Settings:
     guard_verified_rate: int = 50
     guard_verified_burst: int = 100
     guard_load_rate: int = 500
+    queues: int = 0
     metrics_listen: str = "127.0.0.1:9586"
     metrics_peers: int = 500
     log_level: str = "info"

@@ -5,6 +5,7 @@ from .interface import DataPath, DataPathError, InterfaceSpec, UnsupportedError
 from .netlink import Netlink
 from .tun import TunDataPath
 from .tunbase import TunBase
+from .without import without
 from .xdp import XdpDataPath
 from .xdpforeign import OccupiedError
 from .xdpprograms import GENERIC
@@ -38,13 +39,15 @@ def make_data_path(wanted: str, spec: InterfaceSpec, netlink: Netlink) -> tuple[
         if found is not None:
             return found, notes
     datapath: TunBase = TunDataPath(netlink)
-    if wanted != "tun-python":
+    if wanted != "tun-python" and "pump" not in without():
         try:
             from .tun_native import NativeTunDataPath
         except ImportError:
             notes.append(_NOT_BUILT)
         else:
             datapath = NativeTunDataPath(netlink)
+    elif wanted != "tun-python":
+        notes.append(_NOT_BUILT)
     datapath.open(spec)
     return datapath, notes + datapath.guard_notes()
 

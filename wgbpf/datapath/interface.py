@@ -65,6 +65,8 @@ class InterfaceSpec:
     """How many are configured: a data path may size its tables by it."""
     guard: str = "auto"
     """Whether XDP judges handshakes before the stack: auto, on or off."""
+    queues: int = 0
+    """Of the tun data path; 0: as many as suit the CPUs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Importing this module raises ImportError where the extension was not built.
 """
 
+import os
 from collections.abc import Sequence
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -31,6 +32,20 @@ from .tunbase import TunBase
 
 _EVENTS_A_TURN = 256
 _NS = 1_000_000_000
+
+_CPUS_A_QUEUE = 2
+_MOST_QUEUES = 8
+
+_COSTS = {
+    "TSO": "a system call for each TCP packet sent",
+    "USO": "a system call for each UDP packet to and from the interface",
+    "UDP GSO": "a system call for each packet sent",
+    "UDP GRO": "a system call for each packet received",
+}
+_CRYPTO_COSTS = {
+    "AVX2": " (this CPU lacks AVX-512 with IFMA, which takes half the time)",
+    "OpenSSL": " (not our own vectors, which need AVX2 and take less time a packet)",
+}
 
 _RECEIVE, _TRANSMIT = Direction.RECEIVE, Direction.TRANSMIT
 
@@ -84,8 +99,13 @@ class NativeTunDataPath(TunBase):
     def open(self, spec: InterfaceSpec) -> None:
         super().open(spec)
         assert self._tun is not None
-        self._pump = Pump((self._tun.fd,), True, self._tun.uso)
+        crypto = "OpenSSL" if "simd" in self._without else None
+        self._pump = Pump(tuple(self._tun.fds), True, self._tun.uso, crypto)
         self._pump.set_mtu(spec.mtu)
+
+    def _queue_count(self, spec: InterfaceSpec) -> int:
+        cpus = len(os.sched_getaffinity(0))
+        return spec.queues or max(1, min(cpus // _CPUS_A_QUEUE, _MOST_QUEUES))
 
     def close(self) -> None:
         if self._pump is not None:
@@ -100,9 +120,11 @@ class NativeTunDataPath(TunBase):
             return super().bind(listen_port, fwmark)
         finally:
             if self._udp is not None:
-                gso, self._gro = self._udp.use_offloads()
-                v6 = -1 if self._udp.v6 is None else self._udp.v6.fileno()
-                self._pump.start(((self._udp.v4.fileno(), v6),), gso, self._gro)
+                gso, self._gro = self._udp.use_offloads(
+                    "gso" not in self._without, "gro" not in self._without
+                )
+                files = ((v4.fileno(), -1 if v6 is None else v6.fileno()) for v4, v6 in self._udp.queues)
+                self._pump.start(tuple(files), gso, self._gro)
 
     def set_mtu(self, mtu: int) -> None:
         if self._pump is not None:
@@ -224,14 +246,13 @@ class NativeTunDataPath(TunBase):
             "UDP GSO": self._pump.gso,
             "UDP GRO": self._gro,
         }
-        missing = [name for name, there in have.items() if not there]
-        cost = f"; missing: {', '.join(missing)} (more system calls a packet)" if missing else ""
         families = "IPv4 and IPv6" if self._udp is not None and self._udp.v6 is not None else "IPv4 only"
-        offloads = ", ".join(name for name, there in have.items() if there) or "none"
+        crypto = self._pump.crypto
         return {
-            "pump": "native",
-            "crypto": self._pump.crypto,
-            "offloads": offloads + cost,
+            "pump": f"native, {len(self._tun.fds)} {'queue' if len(self._tun.fds) == 1 else 'queues'}",
+            "crypto": crypto + _CRYPTO_COSTS.get(crypto, ""),
+            "offloads": ", ".join(name for name, there in have.items() if there) or "none",
+            "missing": "; ".join(f"{name}: {_COSTS[name]}" for name, there in have.items() if not there),
             "sockets": families,
         }
 

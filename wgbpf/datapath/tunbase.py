@@ -9,6 +9,7 @@ from .netlink import Netlink
 from .nicguard import NicGuard
 from .tundev import TunDevice
 from .udp import UdpSockets
+from .without import without
 
 _ICMP_PER_SECOND = 50
 
@@ -28,6 +29,8 @@ class TunBase(DataPath):
         self._netlink = netlink
         self._tun: TunDevice | None = None
         self._udp: UdpSockets | None = None
+        self._queues = 1
+        self._without: frozenset[str] = frozenset()
         self._ifindex = 0
         self._nics: list[str] = []
         self._icmp_credit = float(_ICMP_PER_SECOND)
@@ -37,7 +40,9 @@ class TunBase(DataPath):
     # --- life ---
 
     def open(self, spec: InterfaceSpec) -> None:
-        self._tun = TunDevice(spec.name, self.offloads)
+        self._without = without()
+        self._queues = self._queue_count(spec)
+        self._tun = TunDevice(spec.name, self.offloads, self._queues, self._without)
         try:
             self._ifindex = self._netlink.index(spec.name)
             self._netlink.set_mtu(self._ifindex, spec.mtu)
@@ -48,6 +53,10 @@ class TunBase(DataPath):
             self.close()
             raise
         self.set_mtu(spec.mtu)
+
+    def _queue_count(self, spec: InterfaceSpec) -> int:
+        """How many packets are carried at a time."""
+        return 1
 
     def close(self) -> None:
         if self._nic_guard is not None:
@@ -67,10 +76,10 @@ class TunBase(DataPath):
             # Only the mark changes: the port is ours, so it must be freed first.
             old.close()
         try:
-            self._udp = UdpSockets(listen_port, fwmark)
+            self._udp = UdpSockets(listen_port, fwmark, self._queues)
         except OSError:
             if old is not None and old.port == listen_port:
-                self._udp = UdpSockets(listen_port, 0)
+                self._udp = UdpSockets(listen_port, 0, self._queues)
             raise
         if old is not None:
             old.close()

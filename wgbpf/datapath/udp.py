@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from ..protocol.addresses import Endpoint, Local, Path
+from . import reuseport
 
 _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
@@ -36,23 +37,47 @@ _Ancillary = list[tuple[int, int, bytes]]
 class UdpSockets:
     """Both sockets, or IPv4 alone where the machine has no IPv6."""
 
-    def __init__(self, port: int, fwmark: int) -> None:
-        """Bind both families to `port` (0: any that is free for both). Raises OSError."""
+    def __init__(self, port: int, fwmark: int, queues: int = 1) -> None:
+        """Bind both families to `port` (0: any that is free for both). Raises OSError.
+
+        With several queues, `more` are sockets on the same port, to which the kernel spreads sessions.
+        """
         self._ancillary: dict[tuple[Local, int], _Ancillary] = {}
+        self.more: list[tuple[socket.socket, socket.socket | None]] = []
         tries = _RANDOM_PORT_TRIES if port == 0 else 1
         for attempt in range(tries):
             self.v4 = _open(socket.AF_INET, port, fwmark)
             self.port: int = self.v4.getsockname()[1]
             try:
                 self.v6 = _open(socket.AF_INET6, self.port, fwmark)
-                return
+                break
             except OSError as error:
                 if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     self.v6 = None
-                    return
+                    break
                 self.v4.close()
                 if error.errno != errno.EADDRINUSE or attempt == tries - 1:
                     raise
+        try:
+            self._add_queues(fwmark, queues)
+        except OSError:
+            self.close()
+            raise
+
+    def _add_queues(self, fwmark: int, queues: int) -> None:
+        if queues == 1:
+            return
+        for first in (self.v4, self.v6):
+            if first is not None:
+                reuseport.share(first)
+        for _ in range(1, queues):
+            v4 = _open(socket.AF_INET, self.port, fwmark, shared=True)
+            self.more.append((v4, None))
+            if self.v6 is not None:
+                self.more[-1] = v4, _open(socket.AF_INET6, self.port, fwmark, shared=True)
+        reuseport.steer([self.v4, *(v4 for v4, _ in self.more)])
+        if self.v6 is not None:
+            reuseport.steer([self.v6, *(v6 for _, v6 in self.more if v6 is not None)])
 
     @classmethod
     def rebind(cls, old: "UdpSockets | None", port: int, fwmark: int) -> "UdpSockets":
@@ -73,29 +98,34 @@ class UdpSockets:
     v4: socket.socket
     v6: socket.socket | None
 
-    def use_offloads(self) -> tuple[bool, bool]:
+    @property
+    def queues(self) -> list[tuple[socket.socket, socket.socket | None]]:
+        """The sockets of each queue; the first are `v4` and `v6`."""
+        return [(self.v4, self.v6), *self.more]
+
+    def _all(self) -> list[socket.socket]:
+        return [sock for pair in self.queues for sock in pair if sock is not None]
+
+    def use_offloads(self, gso: bool = True, gro: bool = True) -> tuple[bool, bool]:
         """Ask for UDP_GRO on receive; returns whether sends may use UDP_SEGMENT, and whether GRO is on."""
-        sockets = [s for s in (self.v4, self.v6) if s is not None]
         try:
-            for sock in sockets:
+            for sock in self._all() if gso else ():
                 sock.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)
-            gso = True
         except OSError:
             gso = False
         try:
-            for sock in sockets:
+            for sock in self._all() if gro else ():
                 sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
         except OSError:
-            return gso, False
-        return gso, True
+            gro = False
+        return gso, gro
 
     def files(self) -> list[int]:
         return [s.fileno() for s in (self.v4, self.v6) if s is not None]
 
     def close(self) -> None:
-        self.v4.close()
-        if self.v6 is not None:
-            self.v6.close()
+        for sock in self._all():
+            sock.close()
 
     def receive(self, fd: int, limit: int) -> Iterator[Received]:
         """Up to `limit` datagrams that are waiting on one of the sockets."""
@@ -180,7 +210,7 @@ def _origin(source: tuple[str, int] | tuple[str, int, int, int], ancillary: _Anc
     return Path(Endpoint(IPv4Address(source[0]), source[1]), local), ds
 
 
-def _open(family: socket.AddressFamily, port: int, fwmark: int) -> socket.socket:
+def _open(family: socket.AddressFamily, port: int, fwmark: int, shared: bool = False) -> socket.socket:
     # Blocking: a full send buffer delays the sender instead of losing its packet.
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
@@ -199,6 +229,8 @@ def _open(family: socket.AddressFamily, port: int, fwmark: int) -> socket.socket
             sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
         if fwmark:
             sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, fwmark)
+        if shared:
+            reuseport.share(sock)
         sock.bind((anywhere, port))
     except OSError:
         sock.close()

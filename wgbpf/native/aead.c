@@ -55,8 +55,8 @@ static bool seal(struct aead_scratch *scratch, const uint8_t *key, uint64_t coun
 	       EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, out + padded) == 1;
 }
 
-static bool open(struct aead_scratch *scratch, const uint8_t *key, uint64_t counter, uint8_t *out, const uint8_t *in,
-		 size_t size)
+static bool open_sealed(struct aead_scratch *scratch, const uint8_t *key, uint64_t counter, uint8_t *out,
+			const uint8_t *in, size_t size)
 {
 	EVP_CIPHER_CTX *ctx = context(scratch);
 	uint8_t nonce[12], tag[TAG_SIZE];
@@ -86,7 +86,7 @@ static uint64_t sum(const uint8_t *data, size_t size)
 	return total;
 }
 
-const struct aead aead_openssl = { "OpenSSL", everywhere, seal, open, sum };
+const struct aead aead_openssl = { "OpenSSL", everywhere, seal, open_sealed, sum };
 
 #if defined(__x86_64__)
 bool cpu_has_avx512(void)

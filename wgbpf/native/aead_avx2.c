@@ -8,6 +8,8 @@
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,bmi2"))), apply_to = function)
 #else
+/* Without these two GCC finds room for the state in registers: 5 to 8 % of sealing a packet. */
+#pragma GCC optimize("no-tree-ter", "no-tree-coalesce-vars")
 #pragma GCC target("avx2,bmi2")
 #endif
 #include <immintrin.h>
@@ -201,7 +203,7 @@ static uint64_t sum(const uint8_t *data, size_t size)
 	return sum_of(total);
 }
 
-const struct aead aead_avx2 = { "AVX2", cpu_has_avx2, seal, open, sum };
+const struct aead aead_avx2 = { "AVX2", cpu_has_avx2, seal, open_sealed, sum };
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -8,6 +8,8 @@
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512ifma,avx2,bmi,bmi2"))), apply_to = function)
 #else
+/* Without these two GCC finds room for the state in registers: 5 to 8 % of sealing a packet. */
+#pragma GCC optimize("no-tree-ter", "no-tree-coalesce-vars")
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512ifma,avx2,bmi,bmi2")
 #endif
 #include <immintrin.h>
@@ -246,7 +248,7 @@ static uint64_t sum(const uint8_t *data, size_t size)
 	return (uint64_t)_mm512_reduce_add_epi64(total);
 }
 
-const struct aead aead_avx512 = { "AVX-512", cpu_has_avx512, seal, open, sum };
+const struct aead aead_avx512 = { "AVX-512", cpu_has_avx512, seal, open_sealed, sum };
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -58,8 +58,8 @@ static bool seal(struct aead_scratch *scratch, const uint8_t *key, uint64_t coun
 	return true;
 }
 
-static bool open(struct aead_scratch *scratch, const uint8_t *key, uint64_t counter, uint8_t *out, const uint8_t *in,
-		 size_t size)
+static bool open_sealed(struct aead_scratch *scratch, const uint8_t *key, uint64_t counter, uint8_t *out,
+			const uint8_t *in, size_t size)
 {
 	struct stream s;
 	uint8_t tag[TAG_SIZE];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The native pump: sessions, peers and routes that Python installs, and two threads for each queue that carry packets.
  *
- * A queue is one descriptor of the TUN device and its own UDP sockets. Datagrams of a session arrive at one queue
- * (steer.c), inner packets of a flow leave by one (the kernel's choice), so that their order holds.
+ * A queue is one descriptor of the TUN device and UDP sockets of its own. A session's datagrams arrive at one queue
+ * (datapath/reuseport.py), inner packets of a flow leave by one (the kernel's choice), so that their order holds.
  *
  * Locking: `lock` is held for reading by a thread while it handles a batch, for writing by Python while it changes
  * sessions, peers or routes. What threads change meanwhile: counters and stamps (atomically), a session's counter
@@ -143,18 +143,20 @@ struct queue {
 	struct outbox outbox;
 	struct known_route destination;
 	struct aead_scratch *sealing;
+	int sent_last; /* packets in the last batch */
 	/* of the receiving thread */
 	uint8_t *arena; /* datagrams, opened where they lie, until their packets are written */
 	size_t arena_used;
 	struct bundle bundles[BUNDLES];
 	struct known_route source;
 	struct aead_scratch *opening;
+	int received_last;
 };
 
 struct pump {
 	const struct aead *aead;
 	int stop_fd, event_fd;
-	bool vnet, uso, gso, gro, running;
+	bool vnet, uso, gso, gro, running, stopping;
 	uint32_t mtu;
 	unsigned queue_count;
 	struct queue queues[MAX_QUEUES];

@@ -87,10 +87,12 @@ static void stop_and_join(struct pump *p, pthread_t *threads, unsigned count)
 {
 	uint64_t one = 1;
 
+	__atomic_store_n(&p->stopping, true, __ATOMIC_RELAXED);
 	(void)!write(p->stop_fd, &one, sizeof(one));
 	for (unsigned n = 0; n < count; n++)
 		pthread_join(threads[n], NULL);
 	(void)!read(p->stop_fd, &one, sizeof(one));
+	p->stopping = false;
 }
 
 bool threads_begin(struct pump *p)

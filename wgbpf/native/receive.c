@@ -224,6 +224,27 @@ static bool receive(struct queue *q, int fd, uint64_t now)
 	return true;
 }
 
+/* How many datagrams were received, of the sockets that poll found or of all. */
+static int receive_batch(struct queue *q, const struct pollfd sockets[2], bool all)
+{
+	uint64_t now = boot_ns();
+	int total = 0;
+
+	for (int i = 0; i < 2; i++) {
+		if (sockets[i].fd < 0 || !(all || sockets[i].revents))
+			continue;
+		for (int n = 0; n < BATCH && receive(q, sockets[i].fd, now); n++) {
+			/* Where they come one at a time, the first does not wait for the look whether there is another. */
+			if (total == 0 && q->received_last <= 1)
+				deliver_flush(q);
+			total++;
+		}
+		deliver_flush(q);
+	}
+	q->received_last = total;
+	return total;
+}
+
 void *rx_main(void *arg)
 {
 	struct queue *q = arg;
@@ -231,22 +252,16 @@ void *rx_main(void *arg)
 	struct pollfd wait[3] = { { .fd = q->udp4, .events = POLLIN },
 				  { .fd = q->udp6, .events = POLLIN }, /* -1 is passed over */
 				  { .fd = p->stop_fd, .events = POLLIN } };
+	int datagrams = 0;
 
-	for (;;) {
-		if (poll(wait, 3, -1) < 0 && errno != EINTR)
+	while (!__atomic_load_n(&p->stopping, __ATOMIC_RELAXED)) {
+		/* After work it looks again before it asks to be woken. */
+		bool again = datagrams > 0;
+		if (!again && poll(wait, 3, -1) < 0 && errno != EINTR)
 			break;
-		if (wait[2].revents)
-			break;
-		for (int i = 0; i < 2; i++) {
-			if (wait[i].fd < 0 || !wait[i].revents)
-				continue;
-			pthread_rwlock_rdlock(&p->lock);
-			uint64_t now = boot_ns();
-			for (int n = 0; n < BATCH && receive(q, wait[i].fd, now); n++)
-				;
-			deliver_flush(q);
-			pthread_rwlock_unlock(&p->lock);
-		}
+		pthread_rwlock_rdlock(&p->lock);
+		datagrams = receive_batch(q, wait, again);
+		pthread_rwlock_unlock(&p->lock);
 	}
 	return NULL;
 }

@@ -135,24 +135,29 @@ bool send_one(struct pump *p, struct session *s, const uint8_t *packet, size_t s
 	return true;
 }
 
-/* False when the interface is gone. */
-static bool read_batch(struct queue *q)
+/* How many packets were read, or -1 when the interface is gone. */
+static int read_batch(struct queue *q)
 {
 	uint64_t now = boot_ns();
+	int n;
 
-	for (int n = 0; n < BATCH; n++) {
+	for (n = 0; n < BATCH; n++) {
 		ssize_t size = read(q->tun, q->tun_buffer, MAX_PACKET + VNET_HEADER);
 		if (size < 0 && errno == EBADFD)
-			return false;
+			return -1;
 		if (size < 0) {
 			if (errno == EIO) /* the interface is down: poll says readable all the same */
 				poll(&(struct pollfd){ .fd = q->pump->stop_fd, .events = POLLIN }, 1, 50);
 			break;
 		}
 		send_super(q, (size_t)size, now);
+		/* Where packets come one at a time, the first does not wait for the look whether there is another. */
+		if (n == 0 && q->sent_last <= 1)
+			outbox_flush(q, &q->outbox);
 	}
 	outbox_flush(q, &q->outbox);
-	return true;
+	q->sent_last = n;
+	return n;
 }
 
 void *tx_main(void *arg)
@@ -160,18 +165,19 @@ void *tx_main(void *arg)
 	struct queue *q = arg;
 	struct pump *p = q->pump;
 	struct pollfd wait[2] = { { .fd = q->tun, .events = POLLIN }, { .fd = p->stop_fd, .events = POLLIN } };
-	bool alive = true;
+	int packets = 0;
 
-	while (alive) {
-		if (poll(wait, 2, -1) < 0 && errno != EINTR)
-			break;
-		if (wait[1].revents)
+	while (!__atomic_load_n(&p->stopping, __ATOMIC_RELAXED)) {
+		/* After work it looks again before it asks to be woken. */
+		if (!packets && poll(wait, 2, -1) < 0 && errno != EINTR)
 			break;
 		pthread_rwlock_rdlock(&p->lock);
-		alive = read_batch(q);
+		packets = read_batch(q);
 		pthread_rwlock_unlock(&p->lock);
+		if (packets < 0)
+			break;
 	}
-	if (!alive && q == &p->queues[0])
+	if (packets < 0 && q == &p->queues[0])
 		event_push(p, EV_GONE, 0, NULL, NULL, 0, TX_QUEUE_FULL);
 	return NULL;
 }

@@ -48,24 +48,22 @@ static bool has_expired(const struct session *s, uint64_t now)
 	return now >= s->created && now - s->created >= REJECT_AFTER_NS;
 }
 
-static bool is_used_up(const struct session *s)
-{
-	return __atomic_load_n(&s->counter, __ATOMIC_RELAXED) >= REJECT_AFTER_MESSAGES;
-}
-
 bool session_may_send(const struct session *s, uint64_t now)
 {
-	return !s->receive_only && !has_expired(s, now) && !is_used_up(s);
+	return !s->receive_only && !has_expired(s, now) &&
+	       __atomic_load_n(&s->counter, __ATOMIC_RELAXED) < REJECT_AFTER_MESSAGES;
 }
 
-/* Counters for so many messages, had by nobody else; false when the key is used up. The limit is kept by more than all
- * threads together can overstep it between the two lines.
- */
+/* Counters for so many messages, which nobody else gets; false when the key has not that many left. */
 bool session_reserve(struct session *s, unsigned messages, uint64_t *counter)
 {
-	if (is_used_up(s))
-		return false;
-	*counter = __atomic_fetch_add(&s->counter, messages, __ATOMIC_RELAXED);
+	uint64_t first = __atomic_load_n(&s->counter, __ATOMIC_RELAXED);
+
+	do
+		if (first + messages > REJECT_AFTER_MESSAGES)
+			return false;
+	while (!__atomic_compare_exchange_n(&s->counter, &first, first + messages, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	*counter = first;
 	return true;
 }
 

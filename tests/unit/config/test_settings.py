@@ -31,6 +31,7 @@ def test_a_table_of_the_interface_overrides() -> None:
         ("metrics_peers = -1\n", "wgbpf.toml:1: metrics_peers: expected 0 to"),
         ('guard = "maybe"\n', "wgbpf.toml:1: guard: expected one of auto, on, off"),
         ("guard_rate = 0\n", "wgbpf.toml:1: guard_rate: expected 1 to"),
+        ("queues = 17\n", "wgbpf.toml:1: queues: expected 0 to 16"),
         ("index_prefix = 1\n", "wgbpf.toml: index_prefix: does not fit 0 bits"),
         ("interface = 3\n", "wgbpf.toml: interface: expected tables"),
         ("[interface.wg9]\nfoo = 1\n", "wgbpf.toml:2: foo: unknown key"),

@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 
 TCP, UDP = 6, 17
-FIN, PSH, ACK, CWR = 0x01, 0x08, 0x10, 0x80
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80
 NEEDS_CSUM = 1
 GSO = {(TCP, 4): 1, (TCP, 6): 4, (UDP, 4): 5, (UDP, 6): 5}
 
@@ -32,6 +32,7 @@ class Packet:
     ack: int = 7
     flags: int = ACK
     window: int = 512
+    urgent: int = 0
     options: bytes = b""
     ident: int = 1
     tos: int = 0
@@ -52,7 +53,7 @@ class Packet:
                 self.flags,
                 self.window,
                 0,
-                0,
+                self.urgent,
             )
             return head + self.options + self.payload
         return struct.pack(">HHHH", *self.ports, 8 + len(self.payload), 0) + self.payload
