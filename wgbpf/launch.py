@@ -86,14 +86,15 @@ def uapi_path(interface: str) -> Path:
 def running() -> list[str]:
     """Interfaces whose controller answers."""
     names = sorted(path.stem for path in RUN_DIRECTORY.glob("*.ctl"))
-    return [name for name in names if _answers(control_path(name))]
+    return [name for name in names if is_running(name)]
 
 
-def _answers(path: Path) -> bool:
+def is_running(interface: str) -> bool:
+    """Whether its controller answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(_CONTROL_TIMEOUT)
         try:
-            sock.connect(str(path))
+            sock.connect(str(control_path(interface)))
         except OSError:
             return False
     return True

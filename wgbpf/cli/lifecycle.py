@@ -17,7 +17,7 @@ from ..launch import (
     ask,
     control_path,
     is_interface_name,
-    running,
+    is_running,
     start_in_background,
 )
 
@@ -78,7 +78,7 @@ def attach(
     kept, and `wg set` adds the peers. With a controller running for the interface already, the NICs are
     added to it.
     """
-    if interface in running():
+    if is_running(interface):
         if config or datapath or mode or guard or queues or metrics or foreground:
             given = "the controller is running: only NICs can be added to it (detach it to change options)"
             die(f"{interface}: {given}", EXIT_USAGE)
@@ -108,7 +108,7 @@ def attach(
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground and log to stderr.")
 def up(interface: str, foreground: bool) -> None:
     """Create an interface for wg-quick or another manager to configure (same as `wgbpf INTERFACE`)."""
-    if interface in running():
+    if is_running(interface):
         die(f"{interface}: the controller is running already", 1)
     _start(LaunchSpec(interface, bring_up=False, metrics="off", foreground=foreground))
 
@@ -121,7 +121,7 @@ def detach(nics: tuple[str, ...], interface: str) -> None:
 
     The system is left as `attach` found it.
     """
-    if interface not in running() and leftover.remove(interface):
+    if not is_running(interface) and leftover.remove(interface):
         click.echo(f"{interface}: detached (its controller was gone)")
         return
     attached = _ask(interface, {"verb": "nics"})
