@@ -18,7 +18,7 @@ CLANG ?= clang-14
 BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -I/usr/include/$(shell uname -m)-linux-gnu
 BPF_OBJECTS := $(patsubst bpf/%.bpf.c,wgbpf/datapath/objects/%.o,$(wildcard bpf/*.bpf.c))
 
-.PHONY: bpf help setup packages demo demo-end test test-unit test-lab lint fmt fuzz bench bench-xdp clean
+.PHONY: bpf help setup packages demo demo-end test test-unit test-lab lint fmt fuzz bench bench-xdp bench-tun clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,6 +78,9 @@ bench: setup ## side by side with the peers found here: ARGS=--quick, ARGS="--ro
 
 bench-xdp: setup ## sealing cost, steering, and 10,000 peers of the xdp data path
 	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.xdp
+
+bench-tun: setup ## sealing beside OpenSSL, and a profile of the native pump; ARGS=--without: what its parts are worth
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.tun $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
