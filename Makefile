@@ -22,7 +22,7 @@ PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
 # With ARGS one half of the tests may be empty.
 OR_NONE = $(if $(ARGS),|| [ $$? -eq 5 ])
 
-.PHONY: bpf help setup packages demo demo-end test test-unit test-lab lint fmt fuzz bench bench-xdp bench-guard clean
+.PHONY: bpf help setup packages demo demo-end test test-unit test-lab lint fmt fuzz bench bench-xdp bench-guard bench-tun clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,6 +86,9 @@ bench-xdp: setup ## sealing cost, steering, and 10,000 peers of the xdp data pat
 
 bench-guard: setup ## floods against the guard, without it, and against wireguard-go: ARGS="--seconds 5 --kind d --rate 100000"
 	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.guard $(ARGS)
+
+bench-tun: setup ## sealing beside OpenSSL, and a profile of the native pump; ARGS=--without: what its parts are worth
+	$(Q)PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.tun $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

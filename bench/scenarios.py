@@ -64,7 +64,7 @@ def _rtt_busy(pair: Pair, seconds: int) -> dict[str, float]:
     return _quantiles(rtts)
 
 
-def _busy_seconds() -> float:
+def busy_seconds() -> float:
     """CPU time of the whole machine that was not idle."""
     fields = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     return (sum(fields) - fields[3] - fields[4]) / 100
@@ -72,9 +72,9 @@ def _busy_seconds() -> float:
 
 def _cpu(pair: Pair, seconds: int) -> dict[str, float]:
     """CPU of the whole machine, both ends and iperf3 included, for a paced flow that all can carry."""
-    before = _busy_seconds()
+    before = busy_seconds()
     end = iperf3(pair.a, pair.b, pair.address_b, "-b", "150M", seconds=seconds)
-    used = _busy_seconds() - before
+    used = busy_seconds() - before
     return {"cpu": used / (end["sum_received"]["bytes"] / 1e9)}
 
 
@@ -83,9 +83,9 @@ def _link(pair: Pair, seconds: int) -> dict[str, float]:
     shaper = f"tbf rate {_LINK_MBIT}mbit burst 256kb latency 20ms"
     for host in (pair.a, pair.b):
         host.run(f"tc qdisc add dev eth0 root {shaper}")
-    before = _busy_seconds()
+    before = busy_seconds()
     end = iperf3(pair.a, pair.b, pair.address_b, seconds=seconds)
-    used = _busy_seconds() - before
+    used = busy_seconds() - before
     for host in (pair.a, pair.b):
         host.run("tc qdisc del dev eth0 root")
     received = end["sum_received"]

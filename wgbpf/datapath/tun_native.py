@@ -43,8 +43,8 @@ _COSTS = {
     "UDP GRO": "a system call for each packet received",
 }
 _CRYPTO_COSTS = {
-    "AVX2": " (this CPU lacks AVX-512 with IFMA, which takes half the time)",
-    "OpenSSL": " (not our own vectors, which need AVX2 and take less time a packet)",
+    "AVX2": " (the CPU lacks AVX-512 with IFMA, with which it takes about 0.6 of the time)",
+    "OpenSSL": " (our own needs AVX2, and takes 0.4 to 0.7 of the time)",
 }
 
 _RECEIVE, _TRANSMIT = Direction.RECEIVE, Direction.TRANSMIT

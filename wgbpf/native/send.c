@@ -136,18 +136,18 @@ bool send_one(struct pump *p, struct session *s, const uint8_t *packet, size_t s
 }
 
 /* How many packets were read, or -1 when the interface is gone. */
-static int read_batch(struct queue *q)
+static int read_batch(struct queue *q, bool *down)
 {
 	uint64_t now = boot_ns();
 	int n;
 
+	*down = false;
 	for (n = 0; n < BATCH; n++) {
 		ssize_t size = read(q->tun, q->tun_buffer, MAX_PACKET + VNET_HEADER);
 		if (size < 0 && errno == EBADFD)
 			return -1;
 		if (size < 0) {
-			if (errno == EIO) /* the interface is down: poll says readable all the same */
-				poll(&(struct pollfd){ .fd = q->pump->stop_fd, .events = POLLIN }, 1, 50);
+			*down = errno == EIO;
 			break;
 		}
 		send_super(q, (size_t)size, now);
@@ -166,14 +166,17 @@ void *tx_main(void *arg)
 	struct pump *p = q->pump;
 	struct pollfd wait[2] = { { .fd = q->tun, .events = POLLIN }, { .fd = p->stop_fd, .events = POLLIN } };
 	int packets = 0;
+	bool down = false;
 
 	while (!__atomic_load_n(&p->stopping, __ATOMIC_RELAXED)) {
 		/* After work it looks again before it asks to be woken. */
 		if (!packets && poll(wait, 2, -1) < 0 && errno != EINTR)
 			break;
 		pthread_rwlock_rdlock(&p->lock);
-		packets = read_batch(q);
+		packets = read_batch(q, &down);
 		pthread_rwlock_unlock(&p->lock);
+		if (down) /* poll says that it is readable all the same */
+			poll(&wait[1], 1, 50);
 		if (packets < 0)
 			break;
 	}
