@@ -71,7 +71,9 @@ class Row:
     slowest: float | None
     """Seconds; None: at least one was not in at all."""
     cpu: float
-    """Of the flooded host's controller (or whole user space implementation), percent of one core."""
+    """Of the flooded host's controller, percent of one core: its main thread, or all of another implementation."""
+    pump_cpu: float
+    """Of the other threads of its process: the tun data path's pump."""
 
 
 def _say(text: str) -> None:
@@ -98,8 +100,17 @@ def _napi_threads() -> set[int]:
     return found
 
 
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+def _cpu_seconds(victim: Node) -> tuple[float, float]:
+    """Of the controller, and of the threads beside it."""
+    assert victim.process is not None
+    pid = victim.process.pid
+    whole = _used(f"/proc/{pid}/stat")
+    controller = _used(f"/proc/{pid}/task/{pid}/stat") if isinstance(victim, Wgbpf) else whole
+    return controller, whole - controller
+
+
+def _used(path: str) -> float:
+    fields = Path(path).read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -139,7 +150,6 @@ class Site:
         seed = os.urandom(8).hex()
         self._add([pubkey(private_key(seed, n)) for n in range(_NEW_PEERS)])
         flood = Flood(self.lab, self.b, self.a, PORT, messages(kind, self._target(kind)), sources(kind))
-        assert self.victim.process is not None
         server = self.a.start(["iperf3", "-s", "-1", "-B", self.victim.inner4, "--forceflush"])
         wait_until(lambda: "listening" in server.output, 5, "iperf3 listens")
         steady = seconds - 3
@@ -149,7 +159,7 @@ class Site:
         )
         time.sleep(1)
         flood.start(rate, seconds, cpu=(os.cpu_count() or 1) - 1)
-        began, used = time.monotonic(), _cpu_seconds(self.victim.process.pid)
+        began, used = time.monotonic(), _cpu_seconds(self.victim)
         time.sleep(2)
         crowd = self._run(
             "crowd.py",
@@ -162,7 +172,8 @@ class Site:
         )
         took = json.loads(self.b.run(crowd, timeout=seconds + 20, env=_environment()))
         sent = flood.wait()
-        cpu = (_cpu_seconds(self.victim.process.pid) - used) / (time.monotonic() - began) * 100
+        passed = (time.monotonic() - began) / 100
+        cpu = [(now - then) / passed for now, then in zip(_cpu_seconds(self.victim), used, strict=True)]
         pings.wait(seconds * 3 + 20)
         heard = json.loads(pings.output.splitlines()[-1])
         rtts = sorted(heard["rtts"]) or [float("inf")]
@@ -178,7 +189,7 @@ class Site:
             heard["sent"] - heard["received"],
             sum(1 for t in took if t is not None and t <= _IN_TIME),
             None if None in took else max(took),
-            cpu,
+            *cpu,
         )
 
     @staticmethod
@@ -228,13 +239,15 @@ def _print(rows: list[Row], costs: list[guardcost.Cost]) -> None:
         "in 6 s",
         "slowest s",
         "CPU %",
+        "pump CPU %",
     )
     table = Table(*head, box=None)
     for r in rows:
         slowest = "never" if r.slowest is None else f"{r.slowest:.1f}"
         table.add_row(
             *(r.implementation, r.flood, f"{r.sent:,.0f}", f"{r.loss:.3f}", f"{r.ping_p99:.1f}"),
-            *(f"{r.ping_max:.1f}", str(r.pings_lost), f"{r.in_time}/{_NEW_PEERS}", slowest, f"{r.cpu:.1f}"),
+            *(f"{r.ping_max:.1f}", str(r.pings_lost), f"{r.in_time}/{_NEW_PEERS}", slowest),
+            *(f"{r.cpu:.1f}", f"{r.pump_cpu:.1f}"),
         )
     console.print(table)
 

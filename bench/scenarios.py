@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.lab import LabError
+from tests.lab.nodes import Wgbpf
 from tests.lab.traffic import iperf3
 
 from .implementations import Pair
@@ -80,6 +82,8 @@ def _cpu(pair: Pair, seconds: int) -> dict[str, float]:
 
 def _link(pair: Pair, seconds: int) -> dict[str, float]:
     """The link of the WireGuardNT announcement: slower than the machine, so a tunnel costs only its headers."""
+    if any(isinstance(node, Wgbpf) and node.datapath == "xdp" for node in pair.nodes):
+        raise LabError("XDP redirects past the queueing discipline that shapes the link")
     shaper = f"tbf rate {_LINK_MBIT}mbit burst 256kb latency 20ms"
     for host in (pair.a, pair.b):
         host.run(f"tc qdisc add dev eth0 root {shaper}")
