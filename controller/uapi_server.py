@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,15 +28,24 @@ class UapiServer:
 
     async def start(self) -> None:
         """Take the path over; a socket nobody listens on any more is in nobody's way."""
+        # wg(8) removes a socket that refuses it, so the path must never hold one that is bound and does not listen yet.
+        early = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         before = os.umask(0o022)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             os.umask(0o077)
-            self.path.unlink(missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._serve, str(self.path), limit=_MAX_REQUEST)
+            early.unlink(missing_ok=True)
+            sock.bind(str(early))
+            self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=_MAX_REQUEST)
+            self._inode = early.stat().st_ino
+            early.rename(self.path)
+        except OSError:
+            sock.close()
+            early.unlink(missing_ok=True)
+            raise
         finally:
             os.umask(before)
-        self._inode = self.path.stat().st_ino
 
     async def stop(self) -> None:
         if self._server is None:
