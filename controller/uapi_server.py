@@ -28,7 +28,7 @@ class UapiServer:
 
     async def start(self) -> None:
         """Take the path over; a socket nobody listens on any more is in nobody's way."""
-        # wg(8) removes a socket that refuses it, so the path must never hold one that is bound and does not listen yet.
+        # wg(8) removes a socket that refuses it: none that does not listen yet may lie at the path.
         early = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         before = os.umask(0o022)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

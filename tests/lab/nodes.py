@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -104,8 +105,12 @@ class Node:
         assert self.process is not None
         if self.process.status is not None:
             raise LabError(f"{self.process.argv}: ended with {self.process.status}\n{self.process.output}")
-        path = _SOCKETS / f"{self.interface}.sock"
-        return path.exists() and self.host.try_run(["wg", "show", self.interface]).returncode == 0
+        return self._listens() and self.host.try_run(["wg", "show", self.interface]).returncode == 0
+
+    def _listens(self) -> bool:
+        """Asked before wg(8) is, which removes a socket that refuses it: also one that will listen in a moment."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            return sock.connect_ex(str(_SOCKETS / f"{self.interface}.sock")) == 0
 
     def wg(self, *arguments: str, stdin: str = "") -> str:
         return self.host.run(["wg", *arguments], stdin=stdin)
