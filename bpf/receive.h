@@ -324,8 +324,7 @@ __noinline int commit(__u32 index, __u64 counter, struct opening *taken)
 	return why;
 }
 
-/* Not inlined: the guard has no use for its stack. */
-static __noinline int open_data(struct xdp_md *ctx, struct outer *o, __u32 index, bool may_steer)
+static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, __u32 index, bool may_steer)
 {
 	struct data_header header;
 	struct opening taken = {};
@@ -363,6 +362,19 @@ static __noinline int open_data(struct xdp_md *ctx, struct outer *o, __u32 index
 	return accept(ctx, o, taken.peer, now);
 }
 
+/* Not inlined: the guard has no use for their stack. Two of them: what runs on the CPUs of the cpumap must not hold the
+ * cpumap, which holds it, or neither is ever freed.
+ */
+static __noinline int open_or_steer(struct xdp_md *ctx, struct outer *o, __u32 index)
+{
+	return open_data(ctx, o, index, true);
+}
+
+static __noinline int open_here(struct xdp_md *ctx, struct outer *o, __u32 index)
+{
+	return open_data(ctx, o, index, false);
+}
+
 /* A frame from a NIC; only there is a guard wanted, and steering. */
 static __always_inline int receive(struct xdp_md *ctx, bool on_nic)
 {
@@ -377,7 +389,7 @@ static __always_inline int receive(struct xdp_md *ctx, bool on_nic)
 	__u64 linear = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
 	if (o.at + o.length > linear || o.at > MAX_HEADERS || o.length > WG_MAX_INNER + WG_OVERHEAD)
 		return pass(WG_PASS_BIG);
-	return open_data(ctx, &o, head.index, on_nic);
+	return on_nic ? open_or_steer(ctx, &o, head.index) : open_here(ctx, &o, head.index);
 }
 
 #endif

@@ -1,7 +1,9 @@
 """What only the xdp data path has: NIC and generic mode, life without a controller, slow paths, steering."""
 
+import json
 import os
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,13 +151,25 @@ def leftovers(lab: Lab) -> Iterator[Host]:
     """A host; after the test nothing must be left of what it did there."""
     host = lab.host("a")
     lab.link(host, lab.host("b"))
-    before = _snapshot(host)
+    before, objects = _snapshot(host), _bpf_objects()
     yield host
     wait_until(lambda: _snapshot(host) == before, 3, f"{_snapshot(host)} is {before}")
+    wait_until(lambda: _bpf_objects() <= objects, 3, f"{_bpf_objects() - objects} are freed")
+
+
+def _bpf_objects() -> set[tuple[str, int, str]]:
+    """Programs of ours and all maps that the kernel has: also what only holds itself, in a circle."""
+    found = set()
+    for kind in ("prog", "map"):
+        for entry in json.loads(subprocess.check_output(["bpftool", "-j", kind, "list"])):
+            name = entry.get("name", "")
+            if kind == "map" or name.startswith("wg_"):
+                found.add((kind, entry["id"], name))
+    return found
 
 
 def _snapshot(host: Host) -> tuple[object, ...]:
-    """A program or map lives on only by a pin, an attachment (both here) or a process."""
+    """What else a start changes."""
     return (
         # With the XDP programs and the addresses of links.
         host.run("ip -o -d link"),
