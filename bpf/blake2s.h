@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
+#include "words.h"
 
 #define BLAKE2S_BLOCK 64
 #define BLAKE2S_WORDS (BLAKE2S_BLOCK / 4)
@@ -27,13 +28,12 @@ struct blake2s {
 #define BLAKE2S_IV6 0x1f83d9ab
 #define BLAKE2S_IV7 0x5be0cd19
 
-#define ROTR(x, n) (((x) >> (n)) | ((x) << (32 - (n))))
 #define MIX(a, b, c, d, x, y)                                           \
 	do {                                                            \
-		a += b + m[x]; d ^= a; d = ROTR(d, 16);                 \
-		c += d; b ^= c; b = ROTR(b, 12);                        \
-		a += b + m[y]; d ^= a; d = ROTR(d, 8);                  \
-		c += d; b ^= c; b = ROTR(b, 7);                         \
+		ADD(a, m[x]); ADD(a, b); XOR(d, a); d = ROTR(d, 16);    \
+		ADD(c, d); XOR(b, c); b = ROTR(b, 12);                  \
+		ADD(a, m[y]); ADD(a, b); XOR(d, a); d = ROTR(d, 8);     \
+		ADD(c, d); XOR(b, c); b = ROTR(b, 7);                   \
 	} while (0)
 #define ROUND(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15) \
 	do {                                                                        \

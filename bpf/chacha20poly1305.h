@@ -11,6 +11,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 #include "bound.h"
+#include "words.h"
 
 #define CHACHA_BLOCK 64
 #define POLY_BLOCK 16
@@ -27,18 +28,40 @@ struct poly_job {
 	__u32 tag[4];
 };
 
-#define ROTL(x, n) (((x) << (n)) | ((x) >> (32 - (n))))
-#define QUARTER(a, b, c, d)                                             \
-	do {                                                            \
-		a += b; d ^= a; d = ROTL(d, 16);                        \
-		c += d; b ^= c; b = ROTL(b, 12);                        \
-		a += b; d ^= a; d = ROTL(d, 8);                         \
-		c += d; b ^= c; b = ROTL(b, 7);                         \
+#define QUARTER_TURNS(a, b, d, e, f, h, n)          \
+	do {                                        \
+		ADD(a, b); ADD(e, f);               \
+		XOR(d, a); XOR(h, e);               \
+		d = ROTL(d, n); h = ROTL(h, n);     \
+	} while (0)
+
+/* Two quarter rounds (RFC 8439, 2.1) side by side. */
+#define QUARTERS(a, b, c, d, e, f, g, h)                \
+	do {                                            \
+		QUARTER_TURNS(a, b, d, e, f, h, 16);    \
+		QUARTER_TURNS(c, d, b, g, h, f, 12);    \
+		QUARTER_TURNS(a, b, d, e, f, h, 8);     \
+		QUARTER_TURNS(c, d, b, g, h, f, 7);     \
+	} while (0)
+
+/* Columns and diagonals of x0 to x15. */
+#define CHACHA_DOUBLE_ROUND                                  \
+	do {                                                 \
+		QUARTERS(x0, x4, x8, x12, x1, x5, x9, x13);  \
+		QUARTERS(x2, x6, x10, x14, x3, x7, x11, x15); \
+		QUARTERS(x0, x5, x10, x15, x1, x6, x11, x12); \
+		QUARTERS(x2, x7, x8, x13, x3, x4, x9, x14);  \
 	} while (0)
 
 struct chacha_block {
-	__u32 word[16];
+	union {
+		__u32 word[16];
+		__u64 pair[8];
+	};
 };
+
+/* Whole pairs: the caller reads 64 bits at a time, and waits where they come from two narrower stores. */
+#define XOR_PAIR(n, lo, hi) (out->pair[n] ^= (__u32)(lo) | (__u64)(__u32)(hi) << 32)
 
 /* XORs block number `counter` of the key stream into `out` (RFC 8439, 2.3). */
 __noinline int chacha20_xor_block(struct chacha_key *k, struct chacha_block *out, __u32 counter)
@@ -51,32 +74,16 @@ __noinline int chacha20_xor_block(struct chacha_key *k, struct chacha_block *out
 	__u32 x12 = counter, x13 = 0, x14 = k->nonce[0], x15 = k->nonce[1];
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 10; i++) {
-		QUARTER(x0, x4, x8, x12);
-		QUARTER(x1, x5, x9, x13);
-		QUARTER(x2, x6, x10, x14);
-		QUARTER(x3, x7, x11, x15);
-		QUARTER(x0, x5, x10, x15);
-		QUARTER(x1, x6, x11, x12);
-		QUARTER(x2, x7, x8, x13);
-		QUARTER(x3, x4, x9, x14);
-	}
-	out->word[0] ^= x0 + 0x61707865;
-	out->word[1] ^= x1 + 0x3320646e;
-	out->word[2] ^= x2 + 0x79622d32;
-	out->word[3] ^= x3 + 0x6b206574;
-	out->word[4] ^= x4 + k->key[0];
-	out->word[5] ^= x5 + k->key[1];
-	out->word[6] ^= x6 + k->key[2];
-	out->word[7] ^= x7 + k->key[3];
-	out->word[8] ^= x8 + k->key[4];
-	out->word[9] ^= x9 + k->key[5];
-	out->word[10] ^= x10 + k->key[6];
-	out->word[11] ^= x11 + k->key[7];
-	out->word[12] ^= x12 + counter;
-	out->word[13] ^= x13;
-	out->word[14] ^= x14 + k->nonce[0];
-	out->word[15] ^= x15 + k->nonce[1];
+	for (int i = 0; i < 10; i++)
+		CHACHA_DOUBLE_ROUND;
+	XOR_PAIR(0, x0 + 0x61707865, x1 + 0x3320646e);
+	XOR_PAIR(1, x2 + 0x79622d32, x3 + 0x6b206574);
+	XOR_PAIR(2, x4 + k->key[0], x5 + k->key[1]);
+	XOR_PAIR(3, x6 + k->key[2], x7 + k->key[3]);
+	XOR_PAIR(4, x8 + k->key[4], x9 + k->key[5]);
+	XOR_PAIR(5, x10 + k->key[6], x11 + k->key[7]);
+	XOR_PAIR(6, x12 + counter, x13);
+	XOR_PAIR(7, x14 + k->nonce[0], x15 + k->nonce[1]);
 	return 0;
 }
 
@@ -104,10 +111,9 @@ __noinline int chacha20_xor(struct xdp_md *ctx, struct chacha_key *k, __u32 from
 		__u64 *src = (void *)(long)ctx->data + in;
 		if ((void *)src + CHACHA_BLOCK > (void *)end)
 			return -1;
-		__u64 *mid = (__u64 *)block.word;
 #pragma clang loop unroll(full)
 		for (int i = 0; i < 8; i++)
-			mid[i] = src[i];
+			block.pair[i] = src[i];
 		chacha20_xor_block(k, &block, n);
 		__u64 *dst = (void *)(long)ctx->data + at;
 		end = (void *)(long)ctx->data_end;
@@ -115,7 +121,7 @@ __noinline int chacha20_xor(struct xdp_md *ctx, struct chacha_key *k, __u32 from
 			return -1;
 #pragma clang loop unroll(full)
 		for (int i = 0; i < 8; i++)
-			dst[i] = mid[i];
+			dst[i] = block.pair[i];
 		done += CHACHA_BLOCK;
 	}
 	__u64 rest = length - done, out = padded - done;
@@ -141,46 +147,46 @@ __noinline int chacha20_xor(struct xdp_md *ctx, struct chacha_key *k, __u32 from
 	return bpf_xdp_store_bytes(ctx, to + done, &block, out);
 }
 
-#define LIMB 0x3ffffff
-
+/* h modulo 2^130 - 5 in words of 32 bits, each in 64: BPF has no 64 x 64 -> 128 multiply. The key r has 28 bits a word,
+ * so the carries of a block can wait for the sums of its products.
+ */
 struct poly_state {
-	__u64 h0, h1, h2, h3, h4;
-	__u32 r0, r1, r2, r3, r4;
+	__u64 h1;
+	__u32 h0, h2, h3, h4;
+	__u32 r0, r1, r2, r3, s1, s2, s3;
 };
 
 /* The first half of the key, with the bits cleared that RFC 8439 wants cleared. */
 static __always_inline void poly_begin(struct poly_state *p, const struct poly_job *job)
 {
-	p->r0 = job->key[0] & 0x3ffffff;
-	p->r1 = ((job->key[0] >> 26) | (job->key[1] << 6)) & 0x3ffff03;
-	p->r2 = ((job->key[1] >> 20) | (job->key[2] << 12)) & 0x3ffc0ff;
-	p->r3 = ((job->key[2] >> 14) | (job->key[3] << 18)) & 0x3f03fff;
-	p->r4 = (job->key[3] >> 8) & 0x00fffff;
+	p->r0 = job->key[0] & 0x0fffffff;
+	p->r1 = job->key[1] & 0x0ffffffc;
+	p->r2 = job->key[2] & 0x0ffffffc;
+	p->r3 = job->key[3] & 0x0ffffffc;
+	/* What is multiplied past 2^130 comes back times 5 / 4 at 2^128: the low bits of these are zero. */
+	p->s1 = p->r1 + (p->r1 >> 2);
+	p->s2 = p->r2 + (p->r2 >> 2);
+	p->s3 = p->r3 + (p->r3 >> 2);
 }
 
-/* h = (h + block) * r modulo 2^130 - 5. Five limbs of 26 bits: BPF has no 64 x 64 -> 128 multiply. */
-static __always_inline void poly_block(struct poly_state *p, __u64 lo, __u64 hi)
+/* h = (h + block) * r. Before and after, h4 <= 3 and the others are below 2^32 + 4: no sum reaches 2^64. */
+static __always_inline void poly_block(struct poly_state *p, __u32 m0, __u32 m1, __u32 m2, __u32 m3)
 {
-	__u64 r0 = p->r0, r1 = p->r1, r2 = p->r2, r3 = p->r3, r4 = p->r4;
-	__u64 s1 = r1 * 5, s2 = r2 * 5, s3 = r3 * 5, s4 = r4 * 5;
-	__u64 h0 = p->h0 + (lo & LIMB);
-	__u64 h1 = p->h1 + ((lo >> 26) & LIMB);
-	__u64 h2 = p->h2 + (((lo >> 52) | (hi << 12)) & LIMB);
-	__u64 h3 = p->h3 + ((hi >> 14) & LIMB);
-	__u64 h4 = p->h4 + ((hi >> 40) | (1 << 24));
+	__u64 r0 = p->r0, r1 = p->r1, r2 = p->r2, r3 = p->r3, s1 = p->s1, s2 = p->s2, s3 = p->s3;
+	__u64 h0 = (__u64)p->h0 + m0, h1 = p->h1 + m1, h2 = (__u64)p->h2 + m2, h3 = (__u64)p->h3 + m3, h4 = p->h4 + 1;
 
-	__u64 d0 = h0 * r0 + h1 * s4 + h2 * s3 + h3 * s2 + h4 * s1;
-	__u64 d1 = h0 * r1 + h1 * r0 + h2 * s4 + h3 * s3 + h4 * s2 + (d0 >> 26);
-	__u64 d2 = h0 * r2 + h1 * r1 + h2 * r0 + h3 * s4 + h4 * s3 + (d1 >> 26);
-	__u64 d3 = h0 * r3 + h1 * r2 + h2 * r1 + h3 * r0 + h4 * s4 + (d2 >> 26);
-	__u64 d4 = h0 * r4 + h1 * r3 + h2 * r2 + h3 * r1 + h4 * r0 + (d3 >> 26);
+	__u64 d0 = h3 * s1 + h2 * s2 + h1 * s3 + h0 * r0;
+	__u64 d1 = h4 * s1 + h3 * s2 + h2 * s3 + h1 * r0 + h0 * r1 + (d0 >> 32);
+	__u64 d2 = h4 * s2 + h3 * s3 + h2 * r0 + h1 * r1 + h0 * r2 + (d1 >> 32);
+	__u64 d3 = h4 * s3 + h3 * r0 + h2 * r1 + h1 * r2 + h0 * r3 + (d2 >> 32);
+	__u64 d4 = h4 * r0 + (d3 >> 32);
 
-	h0 = (d0 & LIMB) + (d4 >> 26) * 5;
-	p->h0 = h0 & LIMB;
-	p->h1 = (d1 & LIMB) + (h0 >> 26);
-	p->h2 = d2 & LIMB;
-	p->h3 = d3 & LIMB;
-	p->h4 = d4 & LIMB;
+	h0 = (__u32)d0 + (d4 >> 2) * 5;
+	p->h0 = h0;
+	p->h1 = (__u32)d1 + (h0 >> 32);
+	p->h2 = d2;
+	p->h3 = d3;
+	p->h4 = d4 & 3;
 }
 
 /* Reduces h fully, without a branch, and adds the second half of the key (RFC 8439, 2.5). */
@@ -188,30 +194,23 @@ static __always_inline void poly_finish(struct poly_state *p, struct poly_job *j
 {
 	__u64 h0 = p->h0, h1 = p->h1, h2 = p->h2, h3 = p->h3, h4 = p->h4;
 
-	h2 += h1 >> 26; h1 &= LIMB;
-	h3 += h2 >> 26; h2 &= LIMB;
-	h4 += h3 >> 26; h3 &= LIMB;
-	h0 += (h4 >> 26) * 5; h4 &= LIMB;
-	h1 += h0 >> 26; h0 &= LIMB;
-	__u64 g0 = h0 + 5;
-	__u64 g1 = h1 + (g0 >> 26);
-	__u64 g2 = h2 + (g1 >> 26);
-	__u64 g3 = h3 + (g2 >> 26);
-	__u64 g4 = h4 + (g3 >> 26) - (1 << 26);
-	__u64 keep = -(g4 >> 63); /* all ones: h < p */
-	h0 = (h0 & keep) | (g0 & LIMB & ~keep);
-	h1 = (h1 & keep) | (g1 & LIMB & ~keep);
-	h2 = (h2 & keep) | (g2 & LIMB & ~keep);
-	h3 = (h3 & keep) | (g3 & LIMB & ~keep);
-	h4 = (h4 & keep) | (g4 & LIMB & ~keep);
+	h2 += h1 >> 32; h1 = (__u32)h1;
+	h3 += h2 >> 32; h2 = (__u32)h2;
+	h4 += h3 >> 32; h3 = (__u32)h3;
+	/* h + 5 reaches 2^130 where h is not reduced; only bits below 2^128 count then. */
+	__u64 g = h0 + 5;
+	g = h1 + (g >> 32);
+	g = h2 + (g >> 32);
+	g = h3 + (g >> 32);
+	g = (h4 + (g >> 32)) >> 2;
 
-	__u64 f = ((h0 | (h1 << 26)) & 0xffffffff) + job->key[4];
+	__u64 f = h0 + g * 5 + job->key[4];
 	job->tag[0] = f;
-	f = (((h1 >> 6) | (h2 << 20)) & 0xffffffff) + job->key[5] + (f >> 32);
+	f = h1 + job->key[5] + (f >> 32);
 	job->tag[1] = f;
-	f = (((h2 >> 12) | (h3 << 14)) & 0xffffffff) + job->key[6] + (f >> 32);
+	f = h2 + job->key[6] + (f >> 32);
 	job->tag[2] = f;
-	f = (((h3 >> 18) | (h4 << 8)) & 0xffffffff) + job->key[7] + (f >> 32);
+	f = h3 + job->key[7] + (f >> 32);
 	job->tag[3] = f;
 }
 
@@ -221,7 +220,7 @@ static __always_inline void poly_finish(struct poly_state *p, struct poly_job *j
 __noinline int poly1305(struct xdp_md *ctx, struct poly_job *job, __u32 at, __u32 length)
 {
 	struct poly_state p = {};
-	__u64 part[2] = {};
+	__u32 part[4] = {};
 	__u64 size = length, start = at;
 
 	if (!job || at > AEAD_MAX || length > AEAD_MAX)
@@ -237,18 +236,18 @@ __noinline int poly1305(struct xdp_md *ctx, struct poly_job *job, __u32 at, __u3
 			break;
 		off += start;
 		BOUND(off, 0x1fff);
-		__u64 *data = (void *)(long)ctx->data + off;
-		if ((void *)(data + 2) > (void *)(long)ctx->data_end)
+		__u32 *data = (void *)(long)ctx->data + off;
+		if ((void *)(data + 4) > (void *)(long)ctx->data_end)
 			return -1;
-		poly_block(&p, data[0], data[1]);
+		poly_block(&p, data[0], data[1], data[2], data[3]);
 	}
 	BOUND(rest, POLY_BLOCK - 1);
 	if (rest != 0) {
 		if (bpf_xdp_load_bytes(ctx, start + whole, part, rest))
 			return -1;
-		poly_block(&p, part[0], part[1]);
+		poly_block(&p, part[0], part[1], part[2], part[3]);
 	}
-	poly_block(&p, 0, length);
+	poly_block(&p, 0, 0, length, 0);
 	poly_finish(&p, job);
 	return 0;
 }

@@ -32,16 +32,8 @@ __noinline int hchacha20(struct xaead_job *j, struct chacha_key *k)
 	__u32 x12 = j->nonce[0], x13 = j->nonce[1], x14 = j->nonce[2], x15 = j->nonce[3];
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 10; i++) {
-		QUARTER(x0, x4, x8, x12);
-		QUARTER(x1, x5, x9, x13);
-		QUARTER(x2, x6, x10, x14);
-		QUARTER(x3, x7, x11, x15);
-		QUARTER(x0, x5, x10, x15);
-		QUARTER(x1, x6, x11, x12);
-		QUARTER(x2, x7, x8, x13);
-		QUARTER(x3, x4, x9, x14);
-	}
+	for (int i = 0; i < 10; i++)
+		CHACHA_DOUBLE_ROUND;
 	k->key[0] = x0;
 	k->key[1] = x1;
 	k->key[2] = x2;
@@ -57,7 +49,7 @@ __noinline int hchacha20(struct xaead_job *j, struct chacha_key *k)
 
 static __always_inline void poly_words(struct poly_state *p, const __u32 *w)
 {
-	poly_block(p, w[0] | (__u64)w[1] << 32, w[2] | (__u64)w[3] << 32);
+	poly_block(p, w[0], w[1], w[2], w[3]);
 }
 
 /* Not inlined: the stack of this and that of chacha20_xor_block are not needed at the same time. */
@@ -70,7 +62,7 @@ __noinline int xaead_tag(struct xaead_job *j)
 	poly_begin(&p, &j->poly);
 	poly_words(&p, j->ad);
 	poly_words(&p, j->text);
-	poly_block(&p, sizeof(j->ad), sizeof(j->text));
+	poly_block(&p, sizeof(j->ad), 0, sizeof(j->text), 0);
 	poly_finish(&p, &j->poly);
 	__builtin_memcpy(j->tag, j->poly.tag, sizeof(j->tag));
 	return 0;

@@ -48,6 +48,21 @@ int block(struct xdp_md *ctx)
 	return bpf_xdp_store_bytes(ctx, sizeof(job), &out, sizeof(out)) ? XDP_DROP : XDP_PASS;
 }
 
+/* The job's key is that of Poly1305. */
+SEC("xdp")
+int tag(struct xdp_md *ctx)
+{
+	struct poly_job poly;
+	struct job job;
+
+	if (job_of(ctx, &job))
+		return XDP_ABORTED;
+	__builtin_memcpy(poly.key, job.key.key, sizeof(poly.key));
+	if (poly1305(ctx, &poly, sizeof(job), job.length))
+		return XDP_ABORTED;
+	return bpf_xdp_store_bytes(ctx, sizeof(job) + job.length, poly.tag, sizeof(poly.tag)) ? XDP_DROP : XDP_PASS;
+}
+
 SEC("xdp")
 int empty(struct xdp_md *ctx __attribute__((unused)))
 {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from wgbpf.datapath.libbpf import XDP_DROP, XDP_PASS, Object, Program
 
@@ -76,7 +77,25 @@ def test_ten_thousand_random_keys_counters_and_lengths(programs: dict[str, Progr
         assert _seal(programs["seal"], key, nonce, plain, len(plain)) == _reference(key, nonce, plain)
 
 
-def test_limbs_at_their_edges(programs: dict[str, Program]) -> None:
+def test_poly1305_at_its_edges(programs: dict[str, Program]) -> None:
+    """The greatest and least r, blocks that carry everywhere, sums at 2^128 and around 2^130 - 5 (RFC 8439, A.3)."""
+    rng = random.Random(4)
+    ones, blocks = b"\xff" * 16, [bytes(16), b"\xff" * 16, b"\xfb" + b"\xfe" * 15, b"\xfa" + b"\xff" * 15]
+    blocks += [n.to_bytes(16, "little") for n in (1, 2, 4, 5, 2**127, 2**128 - 2, 2**96 - 1, 2**128 - 2**96)]
+    for r in (ones, bytes(16), *(n.to_bytes(16, "little") for n in (1, 2, 4, 2**124 - 4, 2**96, 2**28 - 1))):
+        for s in (bytes(16), ones):
+            for _ in range(200):
+                data = (
+                    b"".join(rng.choice(blocks) for _ in range(rng.randrange(9)))
+                    + rng.choice(blocks)[: rng.randrange(16)]
+                )
+                verdict, out, _ = programs["tag"].test_run(_job(r + s, 0, len(data)) + data + bytes(16))
+                assert verdict == XDP_PASS
+                message = data + bytes(-len(data) % 16) + bytes(8) + len(data).to_bytes(8, "little")
+                assert out[-16:] == Poly1305.generate_tag(r + s, message), (r.hex(), s.hex(), data.hex())
+
+
+def test_carries_at_their_edges(programs: dict[str, Program]) -> None:
     """Ciphertexts of all ones and all zeros drive the carries; the plaintext is chosen to give them."""
     rng = random.Random(3)
     for length in (16, 32, 64, 100, 1024, 1500):
