@@ -143,8 +143,7 @@ class Site:
         os.sched_setaffinity(0, {_REST})
         self.peer.start()
         wait_until(lambda: self.b.ping(self.victim.inner4, count=1).received, 15, "the tunnel carries a ping")
-        self.card = _napi_to_cpu(self.a, _CARD)
-        _napi_to_cpu(self.b, _REST)
+        self.cards = _napi_to_cpu(self.a, _CARD), _napi_to_cpu(self.b, _REST)
         self.known = genkey(os.urandom)
         self._add([pubkey(self.known)])
 
@@ -165,7 +164,8 @@ class Site:
 
     def measure(self, name: str, kind: Kind, rate: int, seconds: float) -> Row:
         seed = os.urandom(8).hex()
-        _as_soft_interrupt(self.card, rate)
+        for threads in self.cards:
+            _as_soft_interrupt(threads, rate)
         self._add([pubkey(private_key(seed, n)) for n in range(_NEW_PEERS)])
         flood = Flood(self.lab, self.b, self.a, PORT, messages(kind, self._target(kind)), sources(kind))
         server = self.a.start(["iperf3", "-s", "-1", "-B", self.victim.inner4, "--forceflush"])

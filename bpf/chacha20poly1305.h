@@ -28,6 +28,15 @@ struct poly_job {
 	__u32 tag[4];
 };
 
+/* A quarter round (RFC 8439, 2.1). */
+#define QUARTER(a, b, c, d)                          \
+	do {                                         \
+		ADD(a, b); XOR(d, a); d = ROTL(d, 16); \
+		ADD(c, d); XOR(b, c); b = ROTL(b, 12); \
+		ADD(a, b); XOR(d, a); d = ROTL(d, 8);  \
+		ADD(c, d); XOR(b, c); b = ROTL(b, 7);  \
+	} while (0)
+
 #define QUARTER_TURNS(a, b, d, e, f, h, n)          \
 	do {                                        \
 		ADD(a, b); ADD(e, f);               \
@@ -35,7 +44,7 @@ struct poly_job {
 		d = ROTL(d, n); h = ROTL(h, n);     \
 	} while (0)
 
-/* Two quarter rounds (RFC 8439, 2.1) side by side. */
+/* Two quarter rounds side by side. */
 #define QUARTERS(a, b, c, d, e, f, g, h)                \
 	do {                                            \
 		QUARTER_TURNS(a, b, d, e, f, h, 16);    \
@@ -44,14 +53,36 @@ struct poly_job {
 		QUARTER_TURNS(c, d, b, g, h, f, 7);     \
 	} while (0)
 
-/* Columns and diagonals of x0 to x15. */
-#define CHACHA_DOUBLE_ROUND                                  \
+/* Of x0 to x15. */
+#define CHACHA_COLUMNS                                       \
 	do {                                                 \
 		QUARTERS(x0, x4, x8, x12, x1, x5, x9, x13);  \
 		QUARTERS(x2, x6, x10, x14, x3, x7, x11, x15); \
+	} while (0)
+#define CHACHA_DIAGONALS                                     \
+	do {                                                 \
 		QUARTERS(x0, x5, x10, x15, x1, x6, x11, x12); \
 		QUARTERS(x2, x7, x8, x13, x3, x4, x9, x14);  \
 	} while (0)
+
+/* The columns without the block's number after their first quarter round: the same for all blocks of a message. */
+struct chacha_columns {
+	__u32 x1, x5, x9, x13, x2, x6, x10, x14, x3, x7, x11, x15;
+};
+
+__noinline int chacha_columns_of(struct chacha_key *k, struct chacha_columns *c)
+{
+	if (!k || !c)
+		return -1;
+	__u32 x1 = 0x3320646e, x2 = 0x79622d32, x3 = 0x6b206574;
+	__u32 x5 = k->key[1], x6 = k->key[2], x7 = k->key[3], x9 = k->key[5], x10 = k->key[6], x11 = k->key[7];
+	__u32 x13 = 0, x14 = k->nonce[0], x15 = k->nonce[1];
+
+	QUARTERS(x1, x5, x9, x13, x2, x6, x10, x14);
+	QUARTER(x3, x7, x11, x15);
+	*c = (struct chacha_columns){ x1, x5, x9, x13, x2, x6, x10, x14, x3, x7, x11, x15 };
+	return 0;
+}
 
 struct chacha_block {
 	union {
@@ -60,91 +91,115 @@ struct chacha_block {
 	};
 };
 
-/* Whole pairs: the caller reads 64 bits at a time, and waits where they come from two narrower stores. */
-#define XOR_PAIR(n, lo, hi) (out->pair[n] ^= (__u32)(lo) | (__u64)(__u32)(hi) << 32)
+/* Whole pairs: the caller reads 64 bits at a time, and would wait where they come from two narrower stores. */
+#define SET_PAIR(n, lo, hi) (out->pair[n] = (__u32)(lo) | (__u64)(__u32)(hi) << 32)
 
-/* XORs block number `counter` of the key stream into `out` (RFC 8439, 2.3). */
-__noinline int chacha20_xor_block(struct chacha_key *k, struct chacha_block *out, __u32 counter)
+/* Block number `counter` of the key stream (RFC 8439, 2.3). */
+__noinline int chacha20_block(struct chacha_key *k, struct chacha_columns *c, struct chacha_block *out, __u32 counter)
 {
-	if (!k || !out)
+	if (!k || !c || !out)
 		return -1;
-	__u32 x0 = 0x61707865, x1 = 0x3320646e, x2 = 0x79622d32, x3 = 0x6b206574;
-	__u32 x4 = k->key[0], x5 = k->key[1], x6 = k->key[2], x7 = k->key[3];
-	__u32 x8 = k->key[4], x9 = k->key[5], x10 = k->key[6], x11 = k->key[7];
-	__u32 x12 = counter, x13 = 0, x14 = k->nonce[0], x15 = k->nonce[1];
+	__u32 x0 = 0x61707865, x4 = k->key[0], x8 = k->key[4], x12 = counter;
+	__u32 x1 = c->x1, x5 = c->x5, x9 = c->x9, x13 = c->x13;
+	__u32 x2 = c->x2, x6 = c->x6, x10 = c->x10, x14 = c->x14;
+	__u32 x3 = c->x3, x7 = c->x7, x11 = c->x11, x15 = c->x15;
 
+	QUARTER(x0, x4, x8, x12);
+	CHACHA_DIAGONALS;
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 10; i++)
-		CHACHA_DOUBLE_ROUND;
-	XOR_PAIR(0, x0 + 0x61707865, x1 + 0x3320646e);
-	XOR_PAIR(1, x2 + 0x79622d32, x3 + 0x6b206574);
-	XOR_PAIR(2, x4 + k->key[0], x5 + k->key[1]);
-	XOR_PAIR(3, x6 + k->key[2], x7 + k->key[3]);
-	XOR_PAIR(4, x8 + k->key[4], x9 + k->key[5]);
-	XOR_PAIR(5, x10 + k->key[6], x11 + k->key[7]);
-	XOR_PAIR(6, x12 + counter, x13);
-	XOR_PAIR(7, x14 + k->nonce[0], x15 + k->nonce[1]);
+	for (int i = 0; i < 9; i++) {
+		CHACHA_COLUMNS;
+		CHACHA_DIAGONALS;
+	}
+	SET_PAIR(0, x0 + 0x61707865, x1 + 0x3320646e);
+	SET_PAIR(1, x2 + 0x79622d32, x3 + 0x6b206574);
+	SET_PAIR(2, x4 + k->key[0], x5 + k->key[1]);
+	SET_PAIR(3, x6 + k->key[2], x7 + k->key[3]);
+	SET_PAIR(4, x8 + k->key[4], x9 + k->key[5]);
+	SET_PAIR(5, x10 + k->key[6], x11 + k->key[7]);
+	SET_PAIR(6, x12 + counter, x13);
+	SET_PAIR(7, x14 + k->nonce[0], x15 + k->nonce[1]);
 	return 0;
 }
 
-/* En- or decrypts `length` bytes at offset `from` into offset `to` <= `from`, with blocks from 1 on.
+/* Not inlined: its caller's stack has no room for the columns. */
+__noinline int chacha20_one_block(struct chacha_key *k, struct chacha_block *out, __u32 counter)
+{
+	struct chacha_columns columns;
+
+	return k && out && !chacha_columns_of(k, &columns) ? chacha20_block(k, &columns, out, counter) : -1;
+}
+
+/* En- or decrypts what is at offset `from` into offset `to` <= `from`: here the whole blocks, of which the first has the
+ * number 1; front to back, a write never overtakes the next read.
  *
  * The low 16 bits of `lengths` are the input's length, the high 16 bits the output's: the input is padded with
- * zeros up to it (less than POLY_BLOCK). Front to back: a write never overtakes the next read.
+ * zeros up to it (less than POLY_BLOCK).
  */
 __noinline int chacha20_xor(struct xdp_md *ctx, struct chacha_key *k, __u32 from, __u32 to, __u32 lengths)
 {
-	struct chacha_block block;
-	__u32 length = lengths & 0xffff, padded = lengths >> 16;
-	__u32 done = 0;
+	struct chacha_columns columns;
+	struct chacha_block stream;
+	__u32 length = lengths & 0xffff, done = 0;
+
+	if (!k || from > AEAD_MAX || to > from || length > AEAD_MAX)
+		return -1;
+	if (length < CHACHA_BLOCK)
+		return 0;
+	chacha_columns_of(k, &columns);
+	for (__u32 n = 1; n <= AEAD_MAX / CHACHA_BLOCK; n++) {
+		if (done + CHACHA_BLOCK > length)
+			break;
+		chacha20_block(k, &columns, &stream, n);
+		__u64 in = from + done, at = to + done;
+		BOUND(in, 0x1fff);
+		BOUND(at, 0x1fff);
+		void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+		__u64 *src = data + in, *dst = data + at;
+		if ((void *)(src + 8) > end || (void *)(dst + 8) > end)
+			return -1;
+#pragma clang loop unroll(full)
+		for (int i = 0; i < 8; i++)
+			dst[i] = src[i] ^ stream.pair[i];
+		done += CHACHA_BLOCK;
+	}
+	return 0;
+}
+
+/* What is left behind the whole blocks. */
+__noinline int chacha20_xor_rest(struct xdp_md *ctx, struct chacha_key *k, __u32 from, __u32 to, __u32 lengths)
+{
+	struct chacha_block stream;
+	__u32 length = lengths & 0xffff, padded = lengths >> 16, done = length & ~(CHACHA_BLOCK - 1);
 
 	if (!k || from > AEAD_MAX || to > from || length > AEAD_MAX || padded < length ||
 	    padded - length >= POLY_BLOCK)
 		return -1;
-	for (__u32 n = 1; n <= AEAD_MAX / CHACHA_BLOCK; n++) {
-		if (done + CHACHA_BLOCK > length)
-			break;
-		__u64 in = from + done, at = to + done;
-		BOUND(in, 0x1fff);
-		BOUND(at, 0x1fff);
-		__u64 *end = (void *)(long)ctx->data_end;
-		__u64 *src = (void *)(long)ctx->data + in;
-		if ((void *)src + CHACHA_BLOCK > (void *)end)
-			return -1;
-#pragma clang loop unroll(full)
-		for (int i = 0; i < 8; i++)
-			block.pair[i] = src[i];
-		chacha20_xor_block(k, &block, n);
-		__u64 *dst = (void *)(long)ctx->data + at;
-		end = (void *)(long)ctx->data_end;
-		if ((void *)dst + CHACHA_BLOCK > (void *)end)
-			return -1;
-#pragma clang loop unroll(full)
-		for (int i = 0; i < 8; i++)
-			dst[i] = block.pair[i];
-		done += CHACHA_BLOCK;
-	}
 	__u64 rest = length - done, out = padded - done;
 	if (out == 0)
 		return 0;
 	BOUND(rest, CHACHA_BLOCK - 1);
-	__builtin_memset(&block, 0, sizeof(block));
-	if (rest != 0 && bpf_xdp_load_bytes(ctx, from + done, &block, rest))
-		return -1;
-	chacha20_xor_block(k, &block, done / CHACHA_BLOCK + 1);
+	chacha20_one_block(k, &stream, done / CHACHA_BLOCK + 1);
+	if (rest != 0) {
+		struct chacha_block data = {};
+		if (bpf_xdp_load_bytes(ctx, from + done, &data, rest))
+			return -1;
+#pragma clang loop unroll(full)
+		for (int i = 0; i < 8; i++)
+			stream.pair[i] ^= data.pair[i];
+	}
 	if (out > CHACHA_BLOCK) {
 		/* The padding runs into one more block: only where the packet was longer than the MTU. */
-		if (bpf_xdp_store_bytes(ctx, to + done, &block, CHACHA_BLOCK))
+		if (bpf_xdp_store_bytes(ctx, to + done, &stream, CHACHA_BLOCK))
 			return -1;
 		done += CHACHA_BLOCK;
 		out -= CHACHA_BLOCK;
-		__builtin_memset(&block, 0, sizeof(block));
-		chacha20_xor_block(k, &block, done / CHACHA_BLOCK + 1);
+		chacha20_one_block(k, &stream, done / CHACHA_BLOCK + 1);
 	}
 	BOUND(out, 2 * CHACHA_BLOCK - 1);
 	if (out == 0 || out > CHACHA_BLOCK)
 		return -1;
-	return bpf_xdp_store_bytes(ctx, to + done, &block, out);
+	return bpf_xdp_store_bytes(ctx, to + done, &stream, out);
 }
 
 /* h modulo 2^130 - 5 in words of 32 bits, each in 64: BPF has no 64 x 64 -> 128 multiply. The key r has 28 bits a word,
@@ -259,11 +314,12 @@ struct aead_tag {
 /* Tag of the `length` bytes of ciphertext at `at`. */
 __noinline int aead_tag(struct xdp_md *ctx, struct chacha_key *k, struct aead_tag *tag, __u32 at, __u32 length)
 {
-	struct chacha_block first = {};
+	struct chacha_block first;
 	struct poly_job job;
 
-	if (!k || !tag || chacha20_xor_block(k, &first, 0))
+	if (!k || !tag)
 		return -1;
+	chacha20_one_block(k, &first, 0);
 	__builtin_memcpy(job.key, first.word, sizeof(job.key));
 	if (poly1305(ctx, &job, at, length))
 		return -1;
@@ -277,9 +333,9 @@ static __always_inline int aead_seal(struct xdp_md *ctx, struct chacha_key *k, _
 {
 	struct aead_tag tag;
 
-	if (chacha20_xor(ctx, k, from, to, padded << 16 | length))
-		return -1;
-	if (aead_tag(ctx, k, &tag, to, padded))
+	__u32 lengths = padded << 16 | length;
+	if (chacha20_xor(ctx, k, from, to, lengths) || chacha20_xor_rest(ctx, k, from, to, lengths) ||
+	    aead_tag(ctx, k, &tag, to, padded))
 		return -1;
 	return bpf_xdp_store_bytes(ctx, to + padded, &tag, sizeof(tag));
 }
@@ -298,7 +354,8 @@ static __always_inline int aead_open(struct xdp_md *ctx, struct chacha_key *k, _
 	if ((theirs.word[0] ^ ours.word[0]) | (theirs.word[1] ^ ours.word[1]) |
 	    (theirs.word[2] ^ ours.word[2]) | (theirs.word[3] ^ ours.word[3]))
 		return -1;
-	return chacha20_xor(ctx, k, at, at, length << 16 | length);
+	__u32 lengths = length << 16 | length;
+	return chacha20_xor(ctx, k, at, at, lengths) || chacha20_xor_rest(ctx, k, at, at, lengths) ? -1 : 0;
 }
 
 #endif

@@ -17,6 +17,7 @@ struct xaead_job {
 	__u32 text[XAEAD_WORDS];
 	__u32 tag[4];
 	struct chacha_key derived;
+	struct chacha_columns columns;
 	struct chacha_block block;
 	struct poly_job poly;
 };
@@ -32,8 +33,10 @@ __noinline int hchacha20(struct xaead_job *j, struct chacha_key *k)
 	__u32 x12 = j->nonce[0], x13 = j->nonce[1], x14 = j->nonce[2], x15 = j->nonce[3];
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 10; i++)
-		CHACHA_DOUBLE_ROUND;
+	for (int i = 0; i < 10; i++) {
+		CHACHA_COLUMNS;
+		CHACHA_DIAGONALS;
+	}
 	k->key[0] = x0;
 	k->key[1] = x1;
 	k->key[2] = x2;
@@ -52,7 +55,7 @@ static __always_inline void poly_words(struct poly_state *p, const __u32 *w)
 	poly_block(p, w[0], w[1], w[2], w[3]);
 }
 
-/* Not inlined: the stack of this and that of chacha20_xor_block are not needed at the same time. */
+/* Not inlined: the stack of this and that of chacha20_block are not needed at the same time. */
 __noinline int xaead_tag(struct xaead_job *j)
 {
 	struct poly_state p = {};
@@ -72,13 +75,12 @@ static __always_inline int xaead_seal(struct xaead_job *j)
 {
 	if (hchacha20(j, &j->derived))
 		return -1;
-	__builtin_memset(&j->block, 0, sizeof(j->block));
-	chacha20_xor_block(&j->derived, &j->block, 0);
+	chacha_columns_of(&j->derived, &j->columns);
+	chacha20_block(&j->derived, &j->columns, &j->block, 0);
 	__builtin_memcpy(j->poly.key, j->block.word, sizeof(j->poly.key));
-	__builtin_memset(&j->block, 0, sizeof(j->block));
-	__builtin_memcpy(j->block.word, j->text, sizeof(j->text));
-	chacha20_xor_block(&j->derived, &j->block, 1);
-	__builtin_memcpy(j->text, j->block.word, sizeof(j->text));
+	chacha20_block(&j->derived, &j->columns, &j->block, 1);
+	for (int n = 0; n < XAEAD_WORDS; n++)
+		j->text[n] ^= j->block.word[n];
 	return xaead_tag(j);
 }
 
