@@ -17,7 +17,6 @@ struct xaead_job {
 	__u32 text[XAEAD_WORDS];
 	__u32 tag[4];
 	struct chacha_key derived;
-	struct chacha_columns columns;
 	struct chacha_block block;
 	struct poly_job poly;
 };
@@ -75,10 +74,9 @@ static __always_inline int xaead_seal(struct xaead_job *j)
 {
 	if (hchacha20(j, &j->derived))
 		return -1;
-	chacha_columns_of(&j->derived, &j->columns);
-	chacha20_block(&j->derived, &j->columns, &j->block, 0);
+	chacha20_one_block(&j->derived, &j->block, 0);
 	__builtin_memcpy(j->poly.key, j->block.word, sizeof(j->poly.key));
-	chacha20_block(&j->derived, &j->columns, &j->block, 1);
+	chacha20_one_block(&j->derived, &j->block, 1);
 	for (int n = 0; n < XAEAD_WORDS; n++)
 		j->text[n] ^= j->block.word[n];
 	return xaead_tag(j);
