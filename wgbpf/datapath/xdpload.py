@@ -1,9 +1,8 @@
 """What a high load changes: opening moves to other CPUs, sealing to kernel threads."""
 
-import re
 import time
 
-from . import abi, kthreads, xdpfeatures
+from . import abi, xdpfeatures
 from .abi import Count
 from .napi import NapiThreads
 from .xdpmaps import XdpMaps
@@ -20,7 +19,6 @@ def set_up_steering(maps: XdpMaps, program_fd: int) -> None:
     cpus = min(xdpfeatures.online_cpus(), abi.MAX_CPUS)
     for cpu in range(cpus):
         maps.set_cpu(cpu, _CPU_QUEUE, program_fd)
-    kthreads.prefer(rf"cpumap/\d+/map:{maps.cpumap_number()}")
     maps.set_control("cpus", cpus)
     maps.set_control("steer_above", STEER_ABOVE if cpus > 1 else 0)
 
@@ -30,7 +28,6 @@ class Sealing:
 
     def __init__(self, far_name: str, maps: XdpMaps) -> None:
         self._napi = NapiThreads(far_name)
-        self._thread_name = rf"napi/{re.escape(far_name)}-\d+"
         self._maps = maps
         # An earlier controller may have left them on.
         self.threaded = bool(maps.control("busy"))
@@ -38,7 +35,6 @@ class Sealing:
 
     def busy(self) -> None:
         self.threaded = self._napi.switch(True)
-        kthreads.prefer(self._thread_name)
         self._seen = self._maps.count(Count.TX_PACKETS), time.monotonic()
 
     def look(self) -> None:
