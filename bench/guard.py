@@ -190,8 +190,8 @@ class Site:
         )
         took = json.loads(self.b.run(crowd, timeout=seconds + 20, env=_environment()))
         sent = flood.wait()
-        passed = (time.monotonic() - began) / 100
-        cpu = [(now - then) / passed for now, then in zip(_cpu_seconds(self.victim), used, strict=True)]
+        controller, pump = _cpu_seconds(self.victim)
+        to_percent = 100 / (time.monotonic() - began)
         pings.wait(seconds * 3 + 20)
         heard = json.loads(pings.output.splitlines()[-1])
         rtts = sorted(heard["rtts"]) or [float("inf")]
@@ -207,7 +207,8 @@ class Site:
             heard["sent"] - heard["received"],
             sum(1 for t in took if t is not None and t <= _IN_TIME),
             None if None in took else max(took),
-            *cpu,
+            (controller - used[0]) * to_percent,
+            (pump - used[1]) * to_percent,
         )
 
     @staticmethod

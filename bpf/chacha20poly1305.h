@@ -202,8 +202,8 @@ __noinline int chacha20_xor_rest(struct xdp_md *ctx, struct chacha_key *k, __u32
 	return bpf_xdp_store_bytes(ctx, to + done, &stream, out);
 }
 
-/* h modulo 2^130 - 5 in words of 32 bits, each in 64: BPF has no 64 x 64 -> 128 multiply. The key r has 28 bits a word,
- * so the carries of a block can wait for the sums of its products.
+/* h modulo 2^130 - 5 in words of 32 bits (h1 may have one more): BPF has no 64 x 64 -> 128 multiply. The key r has 28
+ * bits a word, so the carries of a block can wait for the sums of its products.
  */
 struct poly_state {
 	__u64 h1;
