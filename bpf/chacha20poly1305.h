@@ -11,6 +11,7 @@
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
 #include "bound.h"
+#include "chacha20rounds.h"
 #include "words.h"
 
 #define CHACHA_BLOCK 64
@@ -53,18 +54,6 @@ struct poly_job {
 		QUARTER_TURNS(c, d, b, g, h, f, 7);     \
 	} while (0)
 
-/* Of x0 to x15. */
-#define CHACHA_COLUMNS                                       \
-	do {                                                 \
-		QUARTERS(x0, x4, x8, x12, x1, x5, x9, x13);  \
-		QUARTERS(x2, x6, x10, x14, x3, x7, x11, x15); \
-	} while (0)
-#define CHACHA_DIAGONALS                                     \
-	do {                                                 \
-		QUARTERS(x0, x5, x10, x15, x1, x6, x11, x12); \
-		QUARTERS(x2, x7, x8, x13, x3, x4, x9, x14);  \
-	} while (0)
-
 /* The columns without the block's number after their first quarter round: the same for all blocks of a message. */
 struct chacha_columns {
 	__u32 x1, x5, x9, x13, x2, x6, x10, x14, x3, x7, x11, x15;
@@ -100,25 +89,19 @@ __noinline int chacha20_block(struct chacha_key *k, struct chacha_columns *c, st
 	if (!k || !c || !out)
 		return -1;
 	__u32 x0 = 0x61707865, x4 = k->key[0], x8 = k->key[4], x12 = counter;
-	__u32 x1 = c->x1, x5 = c->x5, x9 = c->x9, x13 = c->x13;
-	__u32 x2 = c->x2, x6 = c->x6, x10 = c->x10, x14 = c->x14;
-	__u32 x3 = c->x3, x7 = c->x7, x11 = c->x11, x15 = c->x15;
 
 	QUARTER(x0, x4, x8, x12);
-	CHACHA_DIAGONALS;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < 9; i++) {
-		CHACHA_COLUMNS;
-		CHACHA_DIAGONALS;
-	}
-	SET_PAIR(0, x0 + 0x61707865, x1 + 0x3320646e);
-	SET_PAIR(1, x2 + 0x79622d32, x3 + 0x6b206574);
-	SET_PAIR(2, x4 + k->key[0], x5 + k->key[1]);
-	SET_PAIR(3, x6 + k->key[2], x7 + k->key[3]);
-	SET_PAIR(4, x8 + k->key[4], x9 + k->key[5]);
-	SET_PAIR(5, x10 + k->key[6], x11 + k->key[7]);
-	SET_PAIR(6, x12 + counter, x13);
-	SET_PAIR(7, x14 + k->nonce[0], x15 + k->nonce[1]);
+	__u32 x[16] = { x0, c->x1, c->x2, c->x3, x4, c->x5, c->x6, c->x7,
+			x8, c->x9, c->x10, c->x11, x12, c->x13, c->x14, c->x15 };
+	CHACHA20_ROUNDS(x);
+	SET_PAIR(0, x[0] + 0x61707865, x[1] + 0x3320646e);
+	SET_PAIR(1, x[2] + 0x79622d32, x[3] + 0x6b206574);
+	SET_PAIR(2, x[4] + k->key[0], x[5] + k->key[1]);
+	SET_PAIR(3, x[6] + k->key[2], x[7] + k->key[3]);
+	SET_PAIR(4, x[8] + k->key[4], x[9] + k->key[5]);
+	SET_PAIR(5, x[10] + k->key[6], x[11] + k->key[7]);
+	SET_PAIR(6, x[12] + counter, x[13]);
+	SET_PAIR(7, x[14] + k->nonce[0], x[15] + k->nonce[1]);
 	return 0;
 }
 
@@ -337,7 +320,11 @@ static __always_inline int aead_seal(struct xdp_md *ctx, struct chacha_key *k, _
 	if (chacha20_xor(ctx, k, from, to, lengths) || chacha20_xor_rest(ctx, k, from, to, lengths) ||
 	    aead_tag(ctx, k, &tag, to, padded))
 		return -1;
-	return bpf_xdp_store_bytes(ctx, to + padded, &tag, sizeof(tag));
+	struct aead_tag *out = bytes_at(ctx, to + padded, sizeof(tag));
+	if (!out)
+		return -1;
+	*out = tag;
+	return 0;
 }
 
 /* Opens `length` bytes of ciphertext at `at` in place; the tag follows them. 0: authentic. Nothing is decrypted
@@ -345,14 +332,13 @@ static __always_inline int aead_seal(struct xdp_md *ctx, struct chacha_key *k, _
  */
 static __always_inline int aead_open(struct xdp_md *ctx, struct chacha_key *k, __u32 at, __u32 length)
 {
-	struct aead_tag ours, theirs;
+	struct aead_tag ours;
 
 	if (aead_tag(ctx, k, &ours, at, length))
 		return -1;
-	if (bpf_xdp_load_bytes(ctx, at + length, &theirs, sizeof(theirs)))
-		return -1;
-	if ((theirs.word[0] ^ ours.word[0]) | (theirs.word[1] ^ ours.word[1]) |
-	    (theirs.word[2] ^ ours.word[2]) | (theirs.word[3] ^ ours.word[3]))
+	const struct aead_tag *theirs = bytes_at(ctx, at + length, sizeof(*theirs));
+	if (!theirs || (theirs->word[0] ^ ours.word[0]) | (theirs->word[1] ^ ours.word[1]) |
+			       (theirs->word[2] ^ ours.word[2]) | (theirs->word[3] ^ ours.word[3]))
 		return -1;
 	__u32 lengths = length << 16 | length;
 	return chacha20_xor(ctx, k, at, at, lengths) || chacha20_xor_rest(ctx, k, at, at, lengths) ? -1 : 0;

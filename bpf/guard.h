@@ -10,8 +10,6 @@
 #include "limits.h"
 #include "reply.h"
 
-enum message_type { WG_INITIATION = 1, WG_RESPONSE, WG_COOKIE_REPLY, WG_DATA };
-
 /* Places in a handshake message, in words. */
 #define REPLY_RECEIVER 1
 #define RESPONSE_RECEIVER 2
@@ -244,8 +242,11 @@ static __always_inline int hear(struct xdp_md *ctx, const struct wg_control *c, 
 		return pass(WG_PASS_OTHER);
 	if (o->length < sizeof(h->type))
 		return drop(WG_RX_BAD_LENGTH);
-	if (o->length < sizeof(*h) ? bpf_xdp_load_bytes(ctx, o->at, h, sizeof(h->type)) :
-				     bpf_xdp_load_bytes(ctx, o->at, h, sizeof(*h)))
+	const struct head *linear = bytes_at(ctx, o->at, sizeof(*h));
+	if (o->length >= sizeof(*h) && linear)
+		*h = *linear;
+	else if (o->length < sizeof(*h) ? bpf_xdp_load_bytes(ctx, o->at, h, sizeof(h->type)) :
+					  bpf_xdp_load_bytes(ctx, o->at, h, sizeof(*h)))
 		return drop(WG_RX_BAD_LENGTH);
 	if (h->type < WG_INITIATION || h->type > WG_DATA)
 		return drop(WG_RX_BAD_TYPE);

@@ -18,9 +18,9 @@ struct inner {
 /* The inner packet's header at `at`; false when it is no IP packet that fits into `room` bytes. */
 static __always_inline bool parse_inner(struct xdp_md *ctx, struct inner *i, __u32 at, __u32 room)
 {
-	__u8 head[6];
+	const __u8 *head = bytes_at(ctx, at, sizeof(struct iphdr));
 
-	if (room < sizeof(struct iphdr) || bpf_xdp_load_bytes(ctx, at, head, sizeof(head)))
+	if (room < sizeof(struct iphdr) || !head)
 		return false;
 	i->version = head[0] >> 4;
 	if (i->version == 4) {
@@ -44,14 +44,17 @@ static __always_inline __u32 owner_of(struct xdp_md *ctx, __u8 version, __u32 at
 	__u32 *peer;
 
 	if (version == 4) {
-		__be32 key[2] = { 32, 0 };
-		if (bpf_xdp_load_bytes(ctx, at, &key[1], 4))
+		const __be32 *address = bytes_at(ctx, at, 4);
+		if (!address)
 			return NO_PEER;
+		__be32 key[2] = { 32, *address };
 		peer = bpf_map_lookup_elem(&allowed4, key);
 	} else {
-		struct wg_prefix key = { .bits = 128 };
-		if (bpf_xdp_load_bytes(ctx, at, key.address, 16))
+		const __be32 *address = bytes_at(ctx, at, 16);
+		if (!address)
 			return NO_PEER;
+		struct wg_prefix key = { .bits = 128 };
+		__builtin_memcpy(key.address, address, sizeof(key.address));
 		peer = bpf_map_lookup_elem(&allowed6, &key);
 	}
 	return peer ? *peer : NO_PEER;

@@ -7,12 +7,6 @@
 #include "parse.h"
 #include "session.h"
 
-struct data_header {
-	__le32 type;
-	__le32 index;
-	__le64 counter;
-};
-
 /* In front of a message: what the offsets of the cipher allow. */
 #define MAX_HEADERS 512
 
@@ -207,7 +201,6 @@ static __always_inline bool merge_ecn(struct xdp_md *ctx, const struct inner *i,
 /* Strips the frame down to the inner packet and sends it into wg0. */
 static __always_inline int deliver(struct xdp_md *ctx, const struct inner *i, __u32 at)
 {
-	struct ethhdr eth;
 	int surplus = (int)bpf_xdp_get_buff_len(ctx) - (int)(at + i->length);
 
 	/* In generic mode the kernel (seen on 6.18) leaves the tail pointer of a packet whose tail was moved 14 bytes too
@@ -218,15 +211,16 @@ static __always_inline int deliver(struct xdp_md *ctx, const struct inner *i, __
 
 	if (surplus > 0 && bpf_xdp_adjust_tail(ctx, -surplus))
 		return drop(WG_RX_FAILED);
-	if (bpf_xdp_adjust_head(ctx, at - sizeof(eth)))
+	if (bpf_xdp_adjust_head(ctx, at - sizeof(struct ethhdr)))
+		return drop(WG_RX_FAILED);
+	struct ethhdr *eth = bytes_at(ctx, 0, sizeof(*eth));
+	if (!eth)
 		return drop(WG_RX_FAILED);
 	for (int n = 0; n < ETH_ALEN; n++) {
-		eth.h_dest[n] = settings.near_mac[n];
-		eth.h_source[n] = settings.far_mac[n];
+		eth->h_dest[n] = settings.near_mac[n];
+		eth->h_source[n] = settings.far_mac[n];
 	}
-	eth.h_proto = i->version == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
-	if (bpf_xdp_store_bytes(ctx, 0, &eth, sizeof(eth)))
-		return drop(WG_RX_FAILED);
+	eth->h_proto = i->version == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 	return bpf_redirect(settings.far_ifindex, 0);
 }
 
@@ -326,7 +320,6 @@ __noinline int commit(__u32 index, __u64 counter, struct opening *taken)
 
 static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, __u32 index, bool may_steer)
 {
-	struct data_header header;
 	struct opening taken = {};
 
 	/* Without the lock: most packets of a flood end here. */
@@ -336,13 +329,15 @@ static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, __u32 
 	if (has_options(o))
 		return pass(WG_PASS_OTHER); /* comes back by the UDP socket */
 	__u64 now = bpf_ktime_get_boot_ns();
-	if (bpf_xdp_load_bytes(ctx, o->at, &header, sizeof(header)))
+	const struct data_header *header = bytes_at(ctx, o->at, sizeof(*header));
+	if (!header)
 		return drop(WG_RX_BAD_LENGTH);
-	int why = take_key(header.index, header.counter, &taken, now);
+	__u64 counter = header->counter;
+	int why = take_key(index, counter, &taken, now);
 	if (why)
 		return drop(why);
 	if (may_steer) {
-		__u32 cpu = steer(header.index, now);
+		__u32 cpu = steer(index, now);
 		if (cpu && bpf_redirect_map(&cpus, cpu - 1, 0) == XDP_REDIRECT) {
 			add(WG_STEERED, 1);
 			return XDP_REDIRECT;
@@ -351,14 +346,14 @@ static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, __u32 
 	note_load(now);
 	if (aead_open(ctx, &taken.key, o->at + WG_HEADER_SIZE, o->length - WG_OVERHEAD))
 		return drop(WG_RX_BAD_TAG);
-	why = commit(header.index, header.counter, &taken);
+	why = commit(index, counter, &taken);
 	if (why)
 		return drop(why);
 	if (may_steer)
-		note_rate(header.index, now);
+		note_rate(index, now);
 	roam(ctx, o, taken.peer);
 	if (taken.first)
-		confirm(taken.peer, header.index);
+		confirm(taken.peer, index);
 	return accept(ctx, o, taken.peer, now);
 }
 

@@ -10,7 +10,7 @@
 /* BPF_FIB_LOOKUP_MARK, Linux 6.10; older kernels refuse the lookup and the stack routes. */
 #define FIB_MARK (1U << 5)
 #define CSUM_CHUNK 512
-#define CSUM_REST 64
+#define CSUM_REST (CSUM_CHUNK / 8)
 #define CONSUMED XDP_DROP
 
 struct outgoing {
@@ -108,6 +108,16 @@ static __noinline int send_slowly(struct xdp_md *ctx, const struct outgoing *o, 
 
 /* --- outer headers --- */
 
+#define SUM_CHUNK(size)                                        \
+	do {                                                   \
+		void *p = bytes_at(ctx, at + done, size);      \
+		if (!p)                                        \
+			return -1;                             \
+		sum = bpf_csum_diff(0, 0, p, size, sum);       \
+		done += size;                                  \
+		left -= size;                                  \
+	} while (0)
+
 /* Sum of `length` bytes of the packet at `at`, from `sum` on; 16 bits. Helpers sum with constant sizes here. */
 __noinline int sum_packet(struct xdp_md *ctx, __u32 at, __u32 length, __u32 sum)
 {
@@ -118,29 +128,16 @@ __noinline int sum_packet(struct xdp_md *ctx, __u32 at, __u32 length, __u32 sum)
 		return -1;
 	BOUND(left, AEAD_MAX);
 	for (int n = 0; n < AEAD_MAX / CSUM_CHUNK + 1; n++) {
-		__u64 off = at + done;
 		if (left < CSUM_CHUNK)
 			break;
-		BOUND(off, 0x1fff);
-		void *p = (void *)(long)ctx->data + off;
-		if (p + CSUM_CHUNK > (void *)(long)ctx->data_end)
-			return -1;
-		sum = bpf_csum_diff(0, 0, p, CSUM_CHUNK, sum);
-		done += CSUM_CHUNK;
-		left -= CSUM_CHUNK;
+		SUM_CHUNK(CSUM_CHUNK);
 	}
-	for (int n = 0; n < CSUM_CHUNK / CSUM_REST; n++) {
-		__u64 off = at + done;
-		if (left < CSUM_REST)
-			break;
-		BOUND(off, 0x1fff);
-		void *p = (void *)(long)ctx->data + off;
-		if (p + CSUM_REST > (void *)(long)ctx->data_end)
-			return -1;
-		sum = bpf_csum_diff(0, 0, p, CSUM_REST, sum);
-		done += CSUM_REST;
-		left -= CSUM_REST;
-	}
+	if (left >= CSUM_CHUNK / 2)
+		SUM_CHUNK(CSUM_CHUNK / 2);
+	if (left >= CSUM_CHUNK / 4)
+		SUM_CHUNK(CSUM_CHUNK / 4);
+	if (left >= CSUM_REST)
+		SUM_CHUNK(CSUM_REST);
 	BOUND(left, CSUM_REST - 1);
 	if (left != 0) {
 		if (bpf_xdp_load_bytes(ctx, at + done, rest, left))
@@ -169,7 +166,11 @@ static __noinline int write_udp(struct xdp_md *ctx, const struct path *p, __u16 
 	udp.check = ~total;
 	if (!udp.check)
 		udp.check = 0xffff;
-	return bpf_xdp_store_bytes(ctx, at, &udp, sizeof(udp));
+	struct udphdr *to = bytes_at(ctx, at, sizeof(udp));
+	if (!to)
+		return -1;
+	*to = udp;
+	return 0;
 }
 
 static __noinline int write_ipv4(struct xdp_md *ctx, const struct outgoing *o, const struct path *p, __u32 length)
@@ -185,7 +186,11 @@ static __noinline int write_ipv4(struct xdp_md *ctx, const struct outgoing *o, c
 	for (__u32 n = 0; n < sizeof(ip) / 2; n++)
 		sum += words[n];
 	ip.check = ~fold(sum);
-	return bpf_xdp_store_bytes(ctx, sizeof(struct ethhdr), &ip, sizeof(ip));
+	struct iphdr *to = bytes_at(ctx, sizeof(struct ethhdr), sizeof(ip));
+	if (!to)
+		return -1;
+	*to = ip;
+	return 0;
 }
 
 static __noinline int write_ipv6(struct xdp_md *ctx, const struct outgoing *o, const struct path *p, __u32 length)
@@ -197,7 +202,11 @@ static __noinline int write_ipv6(struct xdp_md *ctx, const struct outgoing *o, c
 
 	__builtin_memcpy(&ip.saddr, p->local, sizeof(ip.saddr));
 	__builtin_memcpy(&ip.daddr, p->remote, sizeof(ip.daddr));
-	return bpf_xdp_store_bytes(ctx, sizeof(struct ethhdr), &ip, sizeof(ip));
+	struct ipv6hdr *to = bytes_at(ctx, sizeof(struct ethhdr), sizeof(ip));
+	if (!to)
+		return -1;
+	*to = ip;
+	return 0;
 }
 
 /* Routes by the stack's tables; the NIC's index and the Ethernet header, or 0. */
@@ -207,8 +216,6 @@ static __noinline __u32 route(struct xdp_md *ctx, const struct path *p, __u32 ip
 		.family = p->family, .l4_protocol = IPPROTO_UDP, .dport = p->port, .tot_len = ip_length,
 		.ifindex = ctx->ingress_ifindex,
 	};
-	struct ethhdr eth;
-
 	if (!p->local_known)
 		return 0;
 	if (p->family == AF_INET) {
@@ -222,10 +229,13 @@ static __noinline __u32 route(struct xdp_md *ctx, const struct path *p, __u32 ip
 		__builtin_memcpy(fib.smac, &mark, sizeof(mark));
 	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), mark ? FIB_MARK : 0) != BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
-	__builtin_memcpy(eth.h_dest, fib.dmac, ETH_ALEN);
-	__builtin_memcpy(eth.h_source, fib.smac, ETH_ALEN);
-	eth.h_proto = p->family == AF_INET ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
-	return bpf_xdp_store_bytes(ctx, 0, &eth, sizeof(eth)) ? 0 : fib.ifindex;
+	struct ethhdr *eth = bytes_at(ctx, 0, sizeof(*eth));
+	if (!eth)
+		return 0;
+	__builtin_memcpy(eth->h_dest, fib.dmac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, fib.smac, ETH_ALEN);
+	eth->h_proto = p->family == AF_INET ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	return fib.ifindex;
 }
 
 /* The sealed message is at `at`: addresses it and sends it. */
@@ -300,20 +310,17 @@ static __always_inline int seal(struct xdp_md *ctx, struct wg_control *c, struct
 	__u32 ip = p->family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	__u32 at = sizeof(struct ethhdr) + ip + sizeof(struct udphdr);
 	__u32 growth = at + WG_OVERHEAD + o->padded - (o->at + o->length);
-	struct {
-		__le32 type;
-		__le32 index;
-		__le64 counter;
-	} header = { 4, o->remote_index, o->counter };
-
 	if (bpf_xdp_adjust_head(ctx, -(int)growth))
 		return drop(WG_TX_FAILED);
 	key->nonce[0] = o->counter;
 	key->nonce[1] = o->counter >> 32;
 	/* From back to front: the inner packet moves WG_TAG_SIZE and the padding towards the head. */
-	if (aead_seal(ctx, key, o->at + growth, at + WG_HEADER_SIZE, o->length, o->padded) ||
-	    bpf_xdp_store_bytes(ctx, at, &header, sizeof(header)))
+	if (aead_seal(ctx, key, o->at + growth, at + WG_HEADER_SIZE, o->length, o->padded))
 		return drop(WG_TX_FAILED);
+	struct data_header *header = bytes_at(ctx, at, sizeof(*header));
+	if (!header)
+		return drop(WG_TX_FAILED);
+	*header = (struct data_header){ WG_DATA, o->remote_index, o->counter };
 	note_sealing(c, now);
 	note_sent(o->peer, o->padded + WG_OVERHEAD, o->length == 0, o->counter, now);
 	add(WG_TX_PACKETS, 1);
@@ -328,15 +335,15 @@ static __always_inline int seal(struct xdp_md *ctx, struct wg_control *c, struct
 /* Whose packet it is and under which session; 0, or the reason why not. */
 static __noinline enum wg_count address(struct xdp_md *ctx, struct outgoing *o)
 {
-	__u32 whole = bpf_xdp_get_buff_len(ctx);
+	__u32 whole = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
+	const struct ethhdr *eth = bytes_at(ctx, 0, sizeof(*eth));
 	struct inner i = {};
-	struct ethhdr eth;
 
-	if (bpf_xdp_load_bytes(ctx, 0, &eth, sizeof(eth)))
+	if (!eth)
 		return WG_TX_BAD_INNER_PACKET;
-	o->at = sizeof(eth);
-	if (eth.h_proto == bpf_htons(WG_CONTROL_ETHERTYPE)) {
-		__builtin_memcpy(&o->index, eth.h_dest + 2, sizeof(o->index));
+	o->at = sizeof(*eth);
+	if (eth->h_proto == bpf_htons(WG_CONTROL_ETHERTYPE)) {
+		__builtin_memcpy(&o->index, eth->h_dest + 2, sizeof(o->index));
 		o->chosen = true;
 	}
 	if (whole < o->at || whole - o->at > WG_MAX_INNER)

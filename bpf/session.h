@@ -7,6 +7,13 @@
 #include "chacha20poly1305.h"
 #include "maps.h"
 
+/* In front of the ciphertext of a data message. */
+struct data_header {
+	__le32 type;
+	__le32 index; /* of the receiver */
+	__le64 counter;
+};
+
 static __always_inline struct wg_session *session_at(__u32 index)
 {
 	__u32 slot = index & settings.slot_mask;

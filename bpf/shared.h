@@ -7,6 +7,8 @@
 #include <bpf/bpf_helpers.h>
 #include "wgbpf.h"
 
+enum message_type { WG_INITIATION = 1, WG_RESPONSE, WG_COOKIE_REPLY, WG_DATA };
+
 /* One entry. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -26,24 +26,17 @@ __noinline int hchacha20(struct xaead_job *j, struct chacha_key *k)
 {
 	if (!j || !k)
 		return -1;
-	__u32 x0 = 0x61707865, x1 = 0x3320646e, x2 = 0x79622d32, x3 = 0x6b206574;
-	__u32 x4 = j->key[0], x5 = j->key[1], x6 = j->key[2], x7 = j->key[3];
-	__u32 x8 = j->key[4], x9 = j->key[5], x10 = j->key[6], x11 = j->key[7];
-	__u32 x12 = j->nonce[0], x13 = j->nonce[1], x14 = j->nonce[2], x15 = j->nonce[3];
+	__u32 x[16] = {
+		0x61707865, 0x3320646e, 0x79622d32, 0x6b206574,
+		j->key[0], j->key[1], j->key[2], j->key[3], j->key[4], j->key[5], j->key[6], j->key[7],
+		j->nonce[0], j->nonce[1], j->nonce[2], j->nonce[3],
+	};
 
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < 10; i++) {
-		CHACHA_COLUMNS;
-		CHACHA_DIAGONALS;
-	}
-	k->key[0] = x0;
-	k->key[1] = x1;
-	k->key[2] = x2;
-	k->key[3] = x3;
-	k->key[4] = x12;
-	k->key[5] = x13;
-	k->key[6] = x14;
-	k->key[7] = x15;
+	for (int n = 0; n < 4; n++)
+		QUARTER(x[n], x[n + 4], x[n + 8], x[n + 12]);
+	CHACHA20_ROUNDS(x);
+	__builtin_memcpy(k->key, x, 4 * sizeof(*x));
+	__builtin_memcpy(k->key + 4, x + 12, 4 * sizeof(*x));
 	k->nonce[0] = j->nonce[4];
 	k->nonce[1] = j->nonce[5];
 	return 0;

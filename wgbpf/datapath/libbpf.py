@@ -179,6 +179,10 @@ class Map:
         _checked(result, f"map {self.name}")
         return True
 
+    def number(self) -> int:
+        """The kernel's id of it."""
+        return int(_map_info(self.name, self.fd).id)
+
     def memory(self) -> int:
         """Bytes that the kernel has taken for it; 0 where it does not tell."""
         for line in Path(f"/proc/self/fdinfo/{self.fd}").read_text().splitlines():
@@ -197,10 +201,15 @@ class Map:
 
 def map_of(name: str, fd: int) -> Map:
     """A map by the descriptor of its pin."""
+    info = _map_info(name, fd)
+    return Map(name, fd, info.key_size, info.value_size, info.max_entries)
+
+
+def _map_info(name: str, fd: int) -> _MapInfo:
     info = _MapInfo()
     size = c_uint32(ctypes.sizeof(info))
     _checked(_lib.bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)), f"map {name}")
-    return Map(name, fd, info.key_size, info.value_size, info.max_entries)
+    return info
 
 
 def program_name(number: int) -> str:

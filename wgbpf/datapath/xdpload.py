@@ -2,7 +2,7 @@
 
 import time
 
-from . import abi, xdpfeatures
+from . import abi, kthreads, xdpfeatures
 from .abi import Count
 from .napi import NapiThreads
 from .xdpmaps import XdpMaps
@@ -19,6 +19,7 @@ def set_up_steering(maps: XdpMaps, program_fd: int) -> None:
     cpus = min(xdpfeatures.online_cpus(), abi.MAX_CPUS)
     for cpu in range(cpus):
         maps.set_cpu(cpu, _CPU_QUEUE, program_fd)
+    kthreads.prefer(rf"cpumap/\d+/map:{maps.cpumap_number()}")
     maps.set_control("cpus", cpus)
     maps.set_control("steer_above", STEER_ABOVE if cpus > 1 else 0)
 

@@ -125,6 +125,10 @@ class XdpMaps:
     def set_cpu(self, cpu: int, queue: int, program_fd: int) -> None:
         self._maps["cpus"].update(_key(cpu), _key(queue) + _key(program_fd))
 
+    def cpumap_number(self) -> int:
+        """The kernel's id of it, which is in the names of its threads."""
+        return self._maps["cpus"].number()
+
     # --- peers ---
 
     def adopt_peer(self, peer: int) -> None:

@@ -1,0 +1,23 @@
+"""Priority of the kernel threads that open packets.
+
+On the CPU where a packet arrives, a soft interrupt opens it before any program runs. The threads that open it on
+another CPU would share that with the programs as equals, and each packet would wait for a time slice.
+"""
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+_NICE = -10
+
+
+def prefer(name: str) -> int:
+    """Raise all whose whole name matches the pattern; how many. A container may see none."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):
+            if re.fullmatch(name, path.read_text().rstrip("\n")):
+                os.setpriority(os.PRIO_PROCESS, int(path.parent.name), _NICE)
+                found += 1
+    return found
