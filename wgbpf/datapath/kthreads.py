@@ -9,7 +9,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-_NICE = -10
+_NICE = -5
 
 
 def prefer(name: str) -> int:
