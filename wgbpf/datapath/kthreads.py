@@ -1,7 +1,7 @@
 """Priority of the kernel threads that open packets.
 
-On the CPU where a packet arrives, a soft interrupt opens it before any program runs. The threads that open it on
-another CPU would share that with the programs as equals, and each packet would wait for a time slice.
+On the CPU where a packet arrives, a soft interrupt opens it before any program runs. The threads that open it
+on another CPU would share that with the programs as equals, and each packet would wait for a time slice.
 """
 
 import os
