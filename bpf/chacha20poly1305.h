@@ -38,22 +38,6 @@ struct poly_job {
 		ADD(c, d); XOR(b, c); b = ROTL(b, 7);  \
 	} while (0)
 
-#define QUARTER_TURNS(a, b, d, e, f, h, n)          \
-	do {                                        \
-		ADD(a, b); ADD(e, f);               \
-		XOR(d, a); XOR(h, e);               \
-		d = ROTL(d, n); h = ROTL(h, n);     \
-	} while (0)
-
-/* Two quarter rounds side by side. */
-#define QUARTERS(a, b, c, d, e, f, g, h)                \
-	do {                                            \
-		QUARTER_TURNS(a, b, d, e, f, h, 16);    \
-		QUARTER_TURNS(c, d, b, g, h, f, 12);    \
-		QUARTER_TURNS(a, b, d, e, f, h, 8);     \
-		QUARTER_TURNS(c, d, b, g, h, f, 7);     \
-	} while (0)
-
 /* The columns without the block's number after their first quarter round: the same for all blocks of a message. */
 struct chacha_columns {
 	__u32 x1, x5, x9, x13, x2, x6, x10, x14, x3, x7, x11, x15;
@@ -67,7 +51,8 @@ __noinline int chacha_columns_of(struct chacha_key *k, struct chacha_columns *c)
 	__u32 x5 = k->key[1], x6 = k->key[2], x7 = k->key[3], x9 = k->key[5], x10 = k->key[6], x11 = k->key[7];
 	__u32 x13 = 0, x14 = k->nonce[0], x15 = k->nonce[1];
 
-	QUARTERS(x1, x5, x9, x13, x2, x6, x10, x14);
+	QUARTER(x1, x5, x9, x13);
+	QUARTER(x2, x6, x10, x14);
 	QUARTER(x3, x7, x11, x15);
 	*c = (struct chacha_columns){ x1, x5, x9, x13, x2, x6, x10, x14, x3, x7, x11, x15 };
 	return 0;

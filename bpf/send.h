@@ -216,6 +216,7 @@ static __noinline __u32 route(struct xdp_md *ctx, const struct path *p, __u32 ip
 		.family = p->family, .l4_protocol = IPPROTO_UDP, .dport = p->port, .tot_len = ip_length,
 		.ifindex = ctx->ingress_ifindex,
 	};
+
 	if (!p->local_known)
 		return 0;
 	if (p->family == AF_INET) {
@@ -310,6 +311,7 @@ static __always_inline int seal(struct xdp_md *ctx, struct wg_control *c, struct
 	__u32 ip = p->family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	__u32 at = sizeof(struct ethhdr) + ip + sizeof(struct udphdr);
 	__u32 growth = at + WG_OVERHEAD + o->padded - (o->at + o->length);
+
 	if (bpf_xdp_adjust_head(ctx, -(int)growth))
 		return drop(WG_TX_FAILED);
 	key->nonce[0] = o->counter;

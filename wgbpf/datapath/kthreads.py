@@ -12,12 +12,9 @@ from pathlib import Path
 _NICE = -5
 
 
-def prefer(name: str) -> int:
-    """Raise all whose whole name matches the pattern; how many. A container may see none."""
-    found = 0
+def prefer(name: str) -> None:
+    """Raise all whose whole name matches the pattern; a container may see none."""
     for path in Path("/proc").glob("[0-9]*/comm"):
         with suppress(OSError):
             if re.fullmatch(name, path.read_text().rstrip("\n")):
                 os.setpriority(os.PRIO_PROCESS, int(path.parent.name), _NICE)
-                found += 1
-    return found
