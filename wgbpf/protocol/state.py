@@ -28,7 +28,8 @@ class State:
         limiter: RateLimiter | None = None,
     ) -> None:
         self.rand = rand
-        self.indices = indices or IndexAllocator(rand)
+        # Both are false while they are empty.
+        self.indices = IndexAllocator(rand) if indices is None else indices
         self.offload = offload
         self.private_secret: Secret | None = None
         self.private_key: PrivateKey | None = None
@@ -45,7 +46,7 @@ class State:
         self.handshakes: dict[int, Peer] = {}
         self.sessions: dict[int, tuple[Peer, Keypair]] = {}
         self.allowed_ips = AllowedIps()
-        self.limiter = limiter or RateLimiter()
+        self.limiter = RateLimiter() if limiter is None else limiter
         self.agenda = Agenda()
         self.actions: list[Action] = []
         self._next_number = 0

@@ -10,9 +10,11 @@ from wgbpf.protocol import inner
 from wgbpf.protocol.actions import InstallSession
 from wgbpf.protocol.addresses import Endpoint, Path
 from wgbpf.protocol.allowedips import AllowedIps, Network
+from wgbpf.protocol.device import Device
 from wgbpf.protocol.drops import Rejected
 from wgbpf.protocol.indices import IndexAllocator, IndicesExhausted
 from wgbpf.protocol.keypairs import Keypair
+from wgbpf.protocol.ratelimiter import RateLimiter
 from wgbpf.protocol.replay import ReplayWindow
 
 from .sim import Rand, Sim, packet
@@ -140,6 +142,18 @@ def test_indices_carry_a_prefix_and_unique_low_bits() -> None:
             allocator.allocate()
     allocator.release(got[0])
     assert allocator.allocate() & 63 == got[0] & 63
+
+
+def test_the_device_takes_the_allocator_and_the_limiter_that_it_is_given() -> None:
+    sim, limiter = Sim(), RateLimiter()
+    indices = IndexAllocator(Rand("i"), prefix=5, prefix_bits=3)
+    end = sim.ends["A"]
+    end.device = Device(Rand("A"), indices, limiter=limiter)
+    sim.carry_out("A", end.device.configure(sim._config("A"), sim.now))
+    sim.send("A")
+    assert {a.session.local_index >> 29 for a in end.actions if isinstance(a, InstallSession)} == {5}
+    assert len(indices) == 1
+    assert end.device._state.limiter is limiter
 
 
 # --- inner packets ------------------------------------------------------------------------------------
