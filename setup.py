@@ -20,6 +20,7 @@ _SOURCES = (
     "segment",
     "send",
     "session",
+    "threads",
     "verbs",
 )
 

@@ -28,6 +28,8 @@
 #define MAX_QUEUES 16
 #define VNET_HEADER 10
 #define BATCH 64
+/* A packet after so many ns without one likely comes alone: no look for another one delays what its answer needs. */
+#define REST 100000
 
 #define REJECT_AFTER_NS (180ull * 1000000000ull)
 #define REJECT_AFTER_MESSAGES (UINT64_MAX - (1ull << 13))
@@ -138,12 +140,17 @@ struct bundle {
 struct queue {
 	struct pump *pump;
 	int tun, udp4, udp6;
-	/* of the sending thread */
+	int epoll, parted_fd;
+	bool joined; /* the receiving thread has the TUN and what is for sending; threads.c */
+	/* of the thread that has the TUN */
 	uint8_t *tun_buffer, *header; /* `header`: of the super-packet that is being cut */
 	struct outbox outbox;
 	struct known_route destination;
 	struct aead_scratch *sealing;
 	int sent_last; /* packets in the last batch */
+	uint64_t sent; /* load_units */
+	uint64_t looked_out; /* when the TUN was last looked at */
+	uint64_t marked, marked_at; /* the load at some time */
 	/* of the receiving thread */
 	uint8_t *arena; /* datagrams, opened where they lie, until their packets are written */
 	size_t arena_used;
@@ -151,7 +158,13 @@ struct queue {
 	struct known_route source;
 	struct aead_scratch *opening;
 	int received_last;
+	uint64_t received, looked_in;
 };
+
+/* What a thread that looked at the TUN does next; LATER: it is down, GONE: it exists no more. */
+enum look { LOOK_WAIT, LOOK_AGAIN, LOOK_LATER, LOOK_GONE };
+
+enum { READY_UDP4 = 1, READY_UDP6 = 2, READY_TUN = 4, READY_ALL = 7 };
 
 struct pump {
 	const struct aead *aead;
@@ -180,6 +193,9 @@ static inline void count(struct pump *p, enum count which, uint64_t n)
 	__atomic_fetch_add(&p->counts[which], n, __ATOMIC_RELAXED);
 }
 
+/* A packet is one, a super-packet as many as it is worth in work. */
+static inline unsigned load_units(size_t size) { return 1 + (unsigned)(size >> 11); }
+
 static inline uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
 static inline void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8); p[1] = (uint8_t)v; }
 static inline uint32_t get32(const uint8_t *p) { return (uint32_t)get16(p) << 16 | get16(p + 2); }
@@ -189,6 +205,8 @@ static inline void put32(uint8_t *p, uint32_t v) { put16(p, v >> 16); put16(p + 
 bool pump_begin(struct pump *p, const struct aead *aead);
 void pump_end(struct pump *p);
 bool queue_begin(struct pump *p, int tun);
+
+/* threads.c */
 bool threads_begin(struct pump *p);
 void threads_end(struct pump *p);
 
@@ -231,7 +249,7 @@ struct path peer_path(struct pump *p, const struct peer *peer);
 void outbox_flush(struct queue *q, struct outbox *o);
 
 /* send.c */
-void *tx_main(void *arg);
+enum look send_batch(struct queue *q, bool again);
 void send_super(struct queue *q, size_t size, uint64_t now);
 bool send_one(struct pump *p, struct session *s, const uint8_t *packet, size_t size, uint64_t now);
 
@@ -254,7 +272,7 @@ struct arrival {
 	uint64_t now;
 };
 void receive_datagram(struct queue *q, uint8_t *data, size_t size, const struct arrival *a);
-void *rx_main(void *arg);
+bool receive_batch(struct queue *q, unsigned ready, bool again, int *datagrams);
 
 /* coalesce.c */
 void deliver(struct queue *q, uint8_t *packet, size_t size);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of a pump: its queues with their buffers, its threads. */
+/* The life of a pump and of its queues' buffers. */
 #include "pump.h"
 
 #include <stdlib.h>
@@ -34,7 +34,7 @@ bool queue_begin(struct pump *p, int tun)
 
 	q->pump = p;
 	q->tun = tun;
-	q->udp4 = q->udp6 = -1;
+	q->udp4 = q->udp6 = q->epoll = q->parted_fd = -1;
 	q->tun_buffer = malloc(MAX_PACKET + VNET_HEADER + 64);
 	q->header = malloc(MAX_PACKET);
 	/* Room for one message behind a full box: it is sealed there before it is known to be too much. */
@@ -81,42 +81,4 @@ void pump_end(struct pump *p)
 	pthread_rwlock_destroy(&p->lock);
 	pthread_mutex_destroy(&p->paths);
 	pthread_mutex_destroy(&p->events_lock);
-}
-
-static void stop_and_join(struct pump *p, pthread_t *threads, unsigned count)
-{
-	uint64_t one = 1;
-
-	__atomic_store_n(&p->stopping, true, __ATOMIC_RELAXED);
-	(void)!write(p->stop_fd, &one, sizeof(one));
-	for (unsigned n = 0; n < count; n++)
-		pthread_join(threads[n], NULL);
-	(void)!read(p->stop_fd, &one, sizeof(one));
-	p->stopping = false;
-}
-
-bool threads_begin(struct pump *p)
-{
-	unsigned count = 0;
-
-	for (unsigned n = 0; n < p->queue_count; n++) {
-		struct queue *q = &p->queues[n];
-		if (pthread_create(&p->threads[count], NULL, tx_main, q))
-			break;
-		count++;
-		if (pthread_create(&p->threads[count], NULL, rx_main, q))
-			break;
-		count++;
-	}
-	p->running = count == 2 * p->queue_count;
-	if (!p->running)
-		stop_and_join(p, p->threads, count);
-	return p->running;
-}
-
-void threads_end(struct pump *p)
-{
-	if (p->running)
-		stop_and_join(p, p->threads, 2 * p->queue_count);
-	p->running = false;
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <netinet/udp.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -219,21 +218,25 @@ static bool receive(struct queue *q, int fd, uint64_t now)
 	}
 	if (!a.segment || a.segment > (size_t)size)
 		a.segment = (size_t)size;
+	__atomic_store_n(&q->received, q->received + load_units((size_t)size), __ATOMIC_RELAXED);
 	q->arena_used += ((size_t)size + 63) & ~(size_t)63;
 	receive_datagram(q, data, (size_t)size, &a);
 	return true;
 }
 
-/* How many datagrams were received, of the sockets that poll found or of all. */
-static int receive_batch(struct queue *q, const struct pollfd sockets[2], bool all)
+/* From the sockets that are ready until they have no more. True: worth another look before waiting. */
+bool receive_batch(struct queue *q, unsigned ready, bool again, int *datagrams)
 {
+	const int sockets[2] = { q->udp4, q->udp6 };
 	uint64_t now = boot_ns();
-	int total = 0;
+	bool rested = !again && now - q->looked_in > REST;
+	int total = 0, most = rested ? 1 : BATCH;
 
 	for (int i = 0; i < 2; i++) {
-		if (sockets[i].fd < 0 || !(all || sockets[i].revents))
+		if (sockets[i] < 0 || !(ready & READY_UDP4 << i))
 			continue;
-		for (int n = 0; n < BATCH && receive(q, sockets[i].fd, now); n++) {
+		q->looked_in = now;
+		for (int n = 0; n < most && receive(q, sockets[i], now); n++) {
 			/* Where they come one at a time, the first does not wait for the look whether there is another. */
 			if (total == 0 && q->received_last <= 1)
 				deliver_flush(q);
@@ -242,26 +245,6 @@ static int receive_batch(struct queue *q, const struct pollfd sockets[2], bool a
 		deliver_flush(q);
 	}
 	q->received_last = total;
-	return total;
-}
-
-void *rx_main(void *arg)
-{
-	struct queue *q = arg;
-	struct pump *p = q->pump;
-	struct pollfd wait[3] = { { .fd = q->udp4, .events = POLLIN },
-				  { .fd = q->udp6, .events = POLLIN }, /* -1 is passed over */
-				  { .fd = p->stop_fd, .events = POLLIN } };
-	int datagrams = 0;
-
-	while (!__atomic_load_n(&p->stopping, __ATOMIC_RELAXED)) {
-		/* After work it looks again before it asks to be woken. */
-		bool again = datagrams > 0;
-		if (!again && poll(wait, 3, -1) < 0 && errno != EINTR)
-			break;
-		pthread_rwlock_rdlock(&p->lock);
-		datagrams = receive_batch(q, wait, again);
-		pthread_rwlock_unlock(&p->lock);
-	}
-	return NULL;
+	*datagrams = total;
+	return total && !rested;
 }

@@ -3,7 +3,6 @@
 #include "pump.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -135,21 +134,22 @@ bool send_one(struct pump *p, struct session *s, const uint8_t *packet, size_t s
 	return true;
 }
 
-/* How many packets were read, or -1 when the interface is gone. */
-static int read_batch(struct queue *q, bool *down)
+/* From the TUN until it has no more; `again`: the batch before this one had packets. */
+enum look send_batch(struct queue *q, bool again)
 {
 	uint64_t now = boot_ns();
-	int n;
+	bool rested = !again && now - q->looked_out > REST;
+	int n, most = rested ? 1 : BATCH;
+	enum look next = LOOK_WAIT;
 
-	*down = false;
-	for (n = 0; n < BATCH; n++) {
+	q->looked_out = now;
+	for (n = 0; n < most; n++) {
 		ssize_t size = read(q->tun, q->tun_buffer, MAX_PACKET + VNET_HEADER);
-		if (size < 0 && errno == EBADFD)
-			return -1;
 		if (size < 0) {
-			*down = errno == EIO;
+			next = errno == EBADFD ? LOOK_GONE : errno == EIO ? LOOK_LATER : LOOK_WAIT;
 			break;
 		}
+		__atomic_store_n(&q->sent, q->sent + load_units((size_t)size), __ATOMIC_RELAXED);
 		send_super(q, (size_t)size, now);
 		/* Where packets come one at a time, the first does not wait for the look whether there is another. */
 		if (n == 0 && q->sent_last <= 1)
@@ -157,30 +157,5 @@ static int read_batch(struct queue *q, bool *down)
 	}
 	outbox_flush(q, &q->outbox);
 	q->sent_last = n;
-	return n;
-}
-
-void *tx_main(void *arg)
-{
-	struct queue *q = arg;
-	struct pump *p = q->pump;
-	struct pollfd wait[2] = { { .fd = q->tun, .events = POLLIN }, { .fd = p->stop_fd, .events = POLLIN } };
-	int packets = 0;
-	bool down = false;
-
-	while (!__atomic_load_n(&p->stopping, __ATOMIC_RELAXED)) {
-		/* After work it looks again before it asks to be woken. */
-		if (!packets && poll(wait, 2, -1) < 0 && errno != EINTR)
-			break;
-		pthread_rwlock_rdlock(&p->lock);
-		packets = read_batch(q, &down);
-		pthread_rwlock_unlock(&p->lock);
-		if (down) /* poll says that it is readable all the same */
-			poll(&wait[1], 1, 50);
-		if (packets < 0)
-			break;
-	}
-	if (packets < 0 && q == &p->queues[0])
-		event_push(p, EV_GONE, 0, NULL, NULL, 0, TX_QUEUE_FULL);
-	return NULL;
+	return next == LOOK_WAIT && n && !rested ? LOOK_AGAIN : next;
 }
