@@ -170,12 +170,12 @@ __noinline int chacha20_xor_rest(struct xdp_md *ctx, struct chacha_key *k, __u32
 	return bpf_xdp_store_bytes(ctx, to + done, &stream, out);
 }
 
-/* h modulo 2^130 - 5 in words of 32 bits (h1 may have one more): BPF has no 64 x 64 -> 128 multiply. The key r has 28
- * bits a word, so the carries of a block can wait for the sums of its products.
+/* h modulo 2^130 - 5 in words of 32 bits, of which h0 and h3 have two more: BPF has no 64 x 64 -> 128 multiply. The key r
+ * has 28 bits a word, so the carries of a block can wait for the sums of its products.
  */
 struct poly_state {
-	__u64 h1;
-	__u32 h0, h2, h3, h4;
+	__u64 h0, h3;
+	__u32 h1, h2;
 	__u32 r0, r1, r2, r3, s1, s2, s3;
 };
 
@@ -192,34 +192,34 @@ static __always_inline void poly_begin(struct poly_state *p, const struct poly_j
 	p->s3 = p->r3 + (p->r3 >> 2);
 }
 
-/* h = (h + block) * r. Before and after, h4 <= 3 and the others are below 2^32 + 4: no sum reaches 2^64. */
+/* h = (h + block) * r. Before and after, h0 < 2.25 * 2^32, h3 < 2^34, and the others are below 2^32. With r < 2^28 and
+ * s < 1.25 * 2^28 the largest sum is, in units of 2^62, d0 < 1.5 * 1.25 + 0.5 * 1.25 + 0.5 * 1.25 + 0.8125 < 4.
+ */
 static __always_inline void poly_block(struct poly_state *p, __u32 m0, __u32 m1, __u32 m2, __u32 m3)
 {
 	__u64 r0 = p->r0, r1 = p->r1, r2 = p->r2, r3 = p->r3, s1 = p->s1, s2 = p->s2, s3 = p->s3;
-	__u64 h0 = (__u64)p->h0 + m0, h1 = p->h1 + m1, h2 = (__u64)p->h2 + m2, h3 = (__u64)p->h3 + m3, h4 = p->h4 + 1;
+	__u64 h0 = p->h0 + m0, h1 = (__u64)p->h1 + m1, h2 = (__u64)p->h2 + m2, h3 = p->h3 + m3 + (1ULL << 32);
 
 	__u64 d0 = h3 * s1 + h2 * s2 + h1 * s3 + h0 * r0;
-	__u64 d1 = h4 * s1 + h3 * s2 + h2 * s3 + h1 * r0 + h0 * r1 + (d0 >> 32);
-	__u64 d2 = h4 * s2 + h3 * s3 + h2 * r0 + h1 * r1 + h0 * r2 + (d1 >> 32);
-	__u64 d3 = h4 * s3 + h3 * r0 + h2 * r1 + h1 * r2 + h0 * r3 + (d2 >> 32);
-	__u64 d4 = h4 * r0 + (d3 >> 32);
+	__u64 d1 = h3 * s2 + h2 * s3 + h1 * r0 + h0 * r1 + (d0 >> 32);
+	__u64 d2 = h3 * s3 + h2 * r0 + h1 * r1 + h0 * r2 + (d1 >> 32);
+	__u64 d3 = h3 * r0 + h2 * r1 + h1 * r2 + h0 * r3 + (d2 >> 32);
 
-	h0 = (__u32)d0 + (d4 >> 2) * 5;
-	p->h0 = h0;
-	p->h1 = (__u32)d1 + (h0 >> 32);
+	p->h0 = (__u32)d0 + (d3 >> 34) * 5;
+	p->h1 = d1;
 	p->h2 = d2;
-	p->h3 = d3;
-	p->h4 = d4 & 3;
+	p->h3 = d3 & 0x3ffffffffULL;
 }
 
 /* Reduces h fully, without a branch, and adds the second half of the key (RFC 8439, 2.5). */
 static __always_inline void poly_finish(struct poly_state *p, struct poly_job *job)
 {
-	__u64 h0 = p->h0, h1 = p->h1, h2 = p->h2, h3 = p->h3, h4 = p->h4;
+	__u64 h0 = p->h0, h1 = p->h1, h2 = p->h2, h3 = p->h3, h4;
 
+	h1 += h0 >> 32; h0 = (__u32)h0;
 	h2 += h1 >> 32; h1 = (__u32)h1;
 	h3 += h2 >> 32; h2 = (__u32)h2;
-	h4 += h3 >> 32; h3 = (__u32)h3;
+	h4 = h3 >> 32; h3 = (__u32)h3;
 	/* h + 5 reaches 2^130 where h is not reduced; only bits below 2^128 count then. */
 	__u64 g = h0 + 5;
 	g = h1 + (g >> 32);
@@ -238,13 +238,14 @@ static __always_inline void poly_finish(struct poly_state *p, struct poly_job *j
 }
 
 /* Tag of `length` bytes at offset `at`, as the AEAD lays them out: the bytes, zeros up to a multiple of 16, then
- * the two lengths (RFC 8439, 2.8).
+ * the two lengths (RFC 8439, 2.8). Returns the sum of those bytes as the Internet checksum (RFC 1071) wants it, in 16
+ * bits: they are read here anyway.
  */
 __noinline int poly1305(struct xdp_md *ctx, struct poly_job *job, __u32 at, __u32 length)
 {
 	struct poly_state p = {};
 	__u32 part[4] = {};
-	__u64 size = length, start = at;
+	__u64 size = length, start = at, sum = 0;
 
 	if (!job || at > AEAD_MAX || length > AEAD_MAX)
 		return -1;
@@ -263,23 +264,25 @@ __noinline int poly1305(struct xdp_md *ctx, struct poly_job *job, __u32 at, __u3
 		if ((void *)(data + 4) > (void *)(long)ctx->data_end)
 			return -1;
 		poly_block(&p, data[0], data[1], data[2], data[3]);
+		sum += (__u64)data[0] + data[1] + data[2] + data[3];
 	}
 	BOUND(rest, POLY_BLOCK - 1);
 	if (rest != 0) {
 		if (bpf_xdp_load_bytes(ctx, start + whole, part, rest))
 			return -1;
 		poly_block(&p, part[0], part[1], part[2], part[3]);
+		sum += (__u64)part[0] + part[1] + part[2] + part[3];
 	}
 	poly_block(&p, 0, 0, length, 0);
 	poly_finish(&p, job);
-	return 0;
+	return fold(sum);
 }
 
 struct aead_tag {
 	__u32 word[4];
 };
 
-/* Tag of the `length` bytes of ciphertext at `at`. */
+/* Tag of the `length` bytes of ciphertext at `at`; returns their sum like poly1305. */
 __noinline int aead_tag(struct xdp_md *ctx, struct chacha_key *k, struct aead_tag *tag, __u32 at, __u32 length)
 {
 	struct chacha_block first;
@@ -289,27 +292,31 @@ __noinline int aead_tag(struct xdp_md *ctx, struct chacha_key *k, struct aead_ta
 		return -1;
 	chacha20_one_block(k, &first, 0);
 	__builtin_memcpy(job.key, first.word, sizeof(job.key));
-	if (poly1305(ctx, &job, at, length))
-		return -1;
+	int sum = poly1305(ctx, &job, at, length);
 	__builtin_memcpy(tag->word, job.tag, sizeof(tag->word));
-	return 0;
+	return sum;
 }
 
-/* Seals `length` bytes at `from` to `to`, zero-padded to `padded`, and writes the tag behind them. */
+/* Seals `length` bytes at `from` to `to`, zero-padded to `padded`, and writes the tag behind them. Returns the sum of
+ * both in 16 bits, or less than 0.
+ */
 static __always_inline int aead_seal(struct xdp_md *ctx, struct chacha_key *k, __u32 from, __u32 to,
 				     __u32 length, __u32 padded)
 {
 	struct aead_tag tag;
 
 	__u32 lengths = padded << 16 | length;
-	if (chacha20_xor(ctx, k, from, to, lengths) || chacha20_xor_rest(ctx, k, from, to, lengths) ||
-	    aead_tag(ctx, k, &tag, to, padded))
+	if (chacha20_xor(ctx, k, from, to, lengths) || chacha20_xor_rest(ctx, k, from, to, lengths))
+		return -1;
+	int sum = aead_tag(ctx, k, &tag, to, padded);
+	if (sum < 0)
 		return -1;
 	struct aead_tag *out = bytes_at(ctx, to + padded, sizeof(tag));
 	if (!out)
 		return -1;
 	*out = tag;
-	return 0;
+	__u16 end = fold((__u64)tag.word[0] + tag.word[1] + tag.word[2] + tag.word[3]);
+	return fold((__u32)sum + (padded & 1 ? __builtin_bswap16(end) : end));
 }
 
 /* Opens `length` bytes of ciphertext at `at` in place; the tag follows them. 0: authentic. Nothing is decrypted
@@ -319,7 +326,7 @@ static __always_inline int aead_open(struct xdp_md *ctx, struct chacha_key *k, _
 {
 	struct aead_tag ours;
 
-	if (aead_tag(ctx, k, &ours, at, length))
+	if (aead_tag(ctx, k, &ours, at, length) < 0)
 		return -1;
 	const struct aead_tag *theirs = bytes_at(ctx, at + length, sizeof(*theirs));
 	if (!theirs || (theirs->word[0] ^ ours.word[0]) | (theirs->word[1] ^ ours.word[1]) |

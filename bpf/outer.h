@@ -165,14 +165,4 @@ static __always_inline bool has_options(const struct outer *o)
 	return o->at != o->ip + plain + sizeof(struct udphdr);
 }
 
-/* RFC 1071: to 16 bits. */
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
 #endif

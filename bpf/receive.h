@@ -329,13 +329,6 @@ static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, __u32 
 	if (has_options(o))
 		return pass(WG_PASS_OTHER); /* comes back by the UDP socket */
 	__u64 now = bpf_ktime_get_boot_ns();
-	const struct data_header *header = bytes_at(ctx, o->at, sizeof(*header));
-	if (!header)
-		return drop(WG_RX_BAD_LENGTH);
-	__u64 counter = header->counter;
-	int why = take_key(index, counter, &taken, now);
-	if (why)
-		return drop(why);
 	if (may_steer) {
 		__u32 cpu = steer(index, now);
 		if (cpu && bpf_redirect_map(&cpus, cpu - 1, 0) == XDP_REDIRECT) {
@@ -343,6 +336,13 @@ static __always_inline int open_data(struct xdp_md *ctx, struct outer *o, __u32 
 			return XDP_REDIRECT;
 		}
 	}
+	const struct data_header *header = bytes_at(ctx, o->at, sizeof(*header));
+	if (!header)
+		return drop(WG_RX_BAD_LENGTH);
+	__u64 counter = header->counter;
+	int why = take_key(index, counter, &taken, now);
+	if (why)
+		return drop(why);
 	note_load(now);
 	if (aead_open(ctx, &taken.key, o->at + WG_HEADER_SIZE, o->length - WG_OVERHEAD))
 		return drop(WG_RX_BAD_TAG);

@@ -5,34 +5,10 @@
 
 #include "give.h"
 #include "parse.h"
+#include "route.h"
 #include "session.h"
 
-/* BPF_FIB_LOOKUP_MARK, Linux 6.10; older kernels refuse the lookup and the stack routes. */
-#define FIB_MARK (1U << 5)
-#define CSUM_CHUNK 512
-#define CSUM_REST (CSUM_CHUNK / 8)
 #define CONSUMED XDP_DROP
-
-struct outgoing {
-	__u32 peer;
-	__u32 index; /* of the session */
-	__u32 remote_index;
-	__u32 at; /* of the inner packet */
-	__u32 length;
-	__u32 padded;
-	__u64 counter;
-	__u8 ecn;
-	bool chosen; /* the controller named the session */
-};
-
-/* A copy of the peer's endpoint, taken whole. */
-struct path {
-	__u16 family;
-	__be16 port;
-	__be32 remote[4];
-	__be32 local[4];
-	__u32 local_known;
-};
 
 static __always_inline bool path_of(__u32 peer, struct path *p)
 {
@@ -55,12 +31,11 @@ static __always_inline bool path_of(__u32 peer, struct path *p)
 static __noinline int refuse(struct xdp_md *ctx, struct wg_control *c, const struct outgoing *o)
 {
 	struct wg_event event = { .kind = WG_EVENT_REFUSE, .length = o->length };
-	__u64 now = bpf_ktime_get_boot_ns();
 	__u64 since = c->refused_at;
 
-	if (since + WG_REFUSE_BURST_NS < now)
-		since = now - WG_REFUSE_BURST_NS;
-	if (since + WG_REFUSE_INTERVAL_NS <= now) {
+	if (since + WG_REFUSE_BURST_NS < o->now)
+		since = o->now - WG_REFUSE_BURST_NS;
+	if (since + WG_REFUSE_INTERVAL_NS <= o->now) {
 		c->refused_at = since + WG_REFUSE_INTERVAL_NS;
 		give_packet(ctx, &event, o->at);
 	}
@@ -70,15 +45,15 @@ static __noinline int refuse(struct xdp_md *ctx, struct wg_control *c, const str
 /* Without a key the packet waits with the controller; so many of a peer a second, that one peer without a key
  * does not take the queue from the others.
  */
-static __noinline int stage(struct xdp_md *ctx, const struct outgoing *o, __u64 now)
+static __noinline int stage(struct xdp_md *ctx, const struct outgoing *o)
 {
 	struct wg_event event = { .kind = WG_EVENT_STAGE, .peer = o->peer, .length = o->length };
 	struct wg_sending *sends = bpf_map_lookup_elem(&sending, &o->peer);
 
 	if (!sends)
 		return drop(WG_TX_FAILED);
-	if (now - sends->staged_since > 1000000000ULL) {
-		sends->staged_since = now;
+	if (o->now - sends->staged_since > 1000000000ULL) {
+		sends->staged_since = o->now;
 		sends->staged = 0;
 	}
 	if (sends->staged >= WG_STAGE_LIMIT)
@@ -108,62 +83,21 @@ static __noinline int send_slowly(struct xdp_md *ctx, const struct outgoing *o, 
 
 /* --- outer headers --- */
 
-#define SUM_CHUNK(size)                                        \
-	do {                                                   \
-		void *p = bytes_at(ctx, at + done, size);      \
-		if (!p)                                        \
-			return -1;                             \
-		sum = bpf_csum_diff(0, 0, p, size, sum);       \
-		done += size;                                  \
-		left -= size;                                  \
-	} while (0)
-
-/* Sum of `length` bytes of the packet at `at`, from `sum` on; 16 bits. Helpers sum with constant sizes here. */
-__noinline int sum_packet(struct xdp_md *ctx, __u32 at, __u32 length, __u32 sum)
-{
-	__u32 rest[CSUM_REST / 4] = {};
-	__u64 done = 0, left = length;
-
-	if (at > AEAD_MAX || length > AEAD_MAX)
-		return -1;
-	BOUND(left, AEAD_MAX);
-	for (int n = 0; n < AEAD_MAX / CSUM_CHUNK + 1; n++) {
-		if (left < CSUM_CHUNK)
-			break;
-		SUM_CHUNK(CSUM_CHUNK);
-	}
-	if (left >= CSUM_CHUNK / 2)
-		SUM_CHUNK(CSUM_CHUNK / 2);
-	if (left >= CSUM_CHUNK / 4)
-		SUM_CHUNK(CSUM_CHUNK / 4);
-	if (left >= CSUM_REST)
-		SUM_CHUNK(CSUM_REST);
-	BOUND(left, CSUM_REST - 1);
-	if (left != 0) {
-		if (bpf_xdp_load_bytes(ctx, at + done, rest, left))
-			return -1;
-		sum = bpf_csum_diff(0, 0, rest, sizeof(rest), sum);
-	}
-	return fold(sum);
-}
-
-/* Writes the UDP header at `at`, whose message is in place. */
-static __noinline int write_udp(struct xdp_md *ctx, const struct path *p, __u16 our_port, __u32 at,
-				     __u32 message)
+/* Writes the UDP header at `at`. */
+static __noinline int write_udp(struct xdp_md *ctx, const struct outgoing *o, const struct path *p, __u16 our_port,
+				__u32 at)
 {
 	struct udphdr udp = {
-		.source = bpf_htons(our_port), .dest = p->port, .len = bpf_htons(sizeof(udp) + message),
+		.source = bpf_htons(our_port), .dest = p->port, .len = bpf_htons(sizeof(udp) + WG_OVERHEAD + o->padded),
 	};
-	__u64 sum = 0;
+	__u64 sum = o->sum;
 
 	for (int n = 0; n < 4; n++)
 		sum += (__u64)p->remote[n] + p->local[n];
 	sum += bpf_htons(IPPROTO_UDP) + udp.len;
 	sum += udp.source + udp.dest + udp.len;
-	int total = sum_packet(ctx, at + sizeof(udp), message, fold(sum));
-	if (total < 0)
-		return -1;
-	udp.check = ~total;
+	sum += (__u64)WG_DATA + o->remote_index + (__u32)o->counter + (o->counter >> 32);
+	udp.check = ~fold(sum);
 	if (!udp.check)
 		udp.check = 0xffff;
 	struct udphdr *to = bytes_at(ctx, at, sizeof(udp));
@@ -209,36 +143,6 @@ static __noinline int write_ipv6(struct xdp_md *ctx, const struct outgoing *o, c
 	return 0;
 }
 
-/* Routes by the stack's tables; the NIC's index and the Ethernet header, or 0. */
-static __noinline __u32 route(struct xdp_md *ctx, const struct path *p, __u32 ip_length, __u32 mark)
-{
-	struct bpf_fib_lookup fib = {
-		.family = p->family, .l4_protocol = IPPROTO_UDP, .dport = p->port, .tot_len = ip_length,
-		.ifindex = ctx->ingress_ifindex,
-	};
-
-	if (!p->local_known)
-		return 0;
-	if (p->family == AF_INET) {
-		fib.ipv4_src = p->local[0];
-		fib.ipv4_dst = p->remote[0];
-	} else {
-		__builtin_memcpy(fib.ipv6_src, p->local, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, p->remote, sizeof(fib.ipv6_dst));
-	}
-	if (mark)
-		__builtin_memcpy(fib.smac, &mark, sizeof(mark));
-	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), mark ? FIB_MARK : 0) != BPF_FIB_LKUP_RET_SUCCESS)
-		return 0;
-	struct ethhdr *eth = bytes_at(ctx, 0, sizeof(*eth));
-	if (!eth)
-		return 0;
-	__builtin_memcpy(eth->h_dest, fib.dmac, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, fib.smac, ETH_ALEN);
-	eth->h_proto = p->family == AF_INET ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
-	return fib.ifindex;
-}
-
 /* The sealed message is at `at`: addresses it and sends it. */
 static __noinline int send_out(struct xdp_md *ctx, const struct wg_control *c, const struct outgoing *o,
 				    const struct path *p, __u32 at)
@@ -246,11 +150,11 @@ static __noinline int send_out(struct xdp_md *ctx, const struct wg_control *c, c
 	__u32 message = o->padded + WG_OVERHEAD;
 	__u32 udp_at = at - sizeof(struct udphdr);
 	__u32 ip_length = udp_at - sizeof(struct ethhdr) + sizeof(struct udphdr) + message;
-	__u32 nic = route(ctx, p, ip_length, c->fwmark);
+	__u32 nic = route(ctx, o, p, ip_length, c->fwmark);
 
 	if (!nic)
 		return send_slowly(ctx, o, p, at);
-	if (write_udp(ctx, p, c->listen_port, udp_at, message))
+	if (write_udp(ctx, o, p, c->listen_port, udp_at))
 		return drop(WG_TX_FAILED);
 	int failed = p->family == AF_INET ? write_ipv4(ctx, o, p, sizeof(struct udphdr) + message) :
 					    write_ipv6(ctx, o, p, sizeof(struct udphdr) + message);
@@ -276,13 +180,13 @@ static __always_inline __u32 padded_length(__u32 length, __u32 mtu)
 }
 
 /* Takes a counter and copies the key, together: a counter is used once, and with no other key. */
-static __always_inline bool take_counter(struct wg_session *s, struct outgoing *o, struct chacha_key *key, __u64 now)
+static __always_inline bool take_counter(struct wg_session *s, struct outgoing *o, struct chacha_key *key)
 {
 	bool taken = false;
 
 	bpf_spin_lock(&s->lock);
 	if (is_session(s, o->index) && s->state == WG_LIVE && (o->chosen || s->peer == o->peer) &&
-	    !has_expired(s, now) && s->send_counter < WG_REJECT_AFTER_MESSAGES) {
+	    !has_expired(s, o->now) && s->send_counter < WG_REJECT_AFTER_MESSAGES) {
 		o->counter = s->send_counter++;
 		o->peer = s->peer;
 		o->remote_index = s->remote_index;
@@ -306,7 +210,7 @@ static __always_inline void note_sealing(struct wg_control *c, __u64 now)
 }
 
 static __always_inline int seal(struct xdp_md *ctx, struct wg_control *c, struct outgoing *o,
-				struct chacha_key *key, const struct path *p, __u64 now)
+				struct chacha_key *key, const struct path *p)
 {
 	__u32 ip = p->family == AF_INET ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	__u32 at = sizeof(struct ethhdr) + ip + sizeof(struct udphdr);
@@ -317,14 +221,16 @@ static __always_inline int seal(struct xdp_md *ctx, struct wg_control *c, struct
 	key->nonce[0] = o->counter;
 	key->nonce[1] = o->counter >> 32;
 	/* From back to front: the inner packet moves WG_TAG_SIZE and the padding towards the head. */
-	if (aead_seal(ctx, key, o->at + growth, at + WG_HEADER_SIZE, o->length, o->padded))
+	int sum = aead_seal(ctx, key, o->at + growth, at + WG_HEADER_SIZE, o->length, o->padded);
+	if (sum < 0)
 		return drop(WG_TX_FAILED);
+	o->sum = sum;
 	struct data_header *header = bytes_at(ctx, at, sizeof(*header));
 	if (!header)
 		return drop(WG_TX_FAILED);
 	*header = (struct data_header){ WG_DATA, o->remote_index, o->counter };
-	note_sealing(c, now);
-	note_sent(o->peer, o->padded + WG_OVERHEAD, o->length == 0, o->counter, now);
+	note_sealing(c, o->now);
+	note_sent(o->peer, o->padded + WG_OVERHEAD, o->length == 0, o->counter, o->now);
 	add(WG_TX_PACKETS, 1);
 	add(WG_TX_BYTES, o->padded + WG_OVERHEAD);
 	if (o->length == 0)
@@ -371,8 +277,7 @@ static __noinline enum wg_count address(struct xdp_md *ctx, struct outgoing *o)
 static __always_inline int send(struct xdp_md *ctx)
 {
 	struct wg_control *c = controls();
-	__u64 now = bpf_ktime_get_boot_ns();
-	struct outgoing o = {};
+	struct outgoing o = { .now = bpf_ktime_get_boot_ns() };
 	struct chacha_key key;
 	struct path p;
 
@@ -382,18 +287,18 @@ static __always_inline int send(struct xdp_md *ctx)
 	if (why == WG_TX_NO_ROUTE)
 		return refuse(ctx, c, &o);
 	if (why == WG_STAGED)
-		return stage(ctx, &o, now);
+		return stage(ctx, &o);
 	if (why)
 		return drop(why);
 	struct wg_session *s = session_at(o.index);
 	if (!s)
 		return drop(WG_TX_FAILED);
-	if (!take_counter(s, &o, &key, now))
-		return o.chosen ? drop(WG_TX_KEY_EXPIRED) : stage(ctx, &o, now);
+	if (!take_counter(s, &o, &key))
+		return o.chosen ? drop(WG_TX_KEY_EXPIRED) : stage(ctx, &o);
 	if (!path_of(o.peer, &p))
 		return drop(WG_TX_NO_ENDPOINT);
 	o.padded = padded_length(o.length, c->mtu);
-	return seal(ctx, c, &o, &key, &p, now);
+	return seal(ctx, c, &o, &key, &p);
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
-/* What ciphers and hashes do with words of 32 bits. */
+/* What ciphers, hashes and checksums do with words. */
 #ifndef WORDS_H
 #define WORDS_H
 
@@ -9,5 +9,15 @@
 /* Written out: the compiler copies a register for most of these. */
 #define ADD(a, b) asm("%0 += %1" : "+w"(a) : "w"(b))
 #define XOR(a, b) asm("%0 ^= %1" : "+w"(a) : "w"(b))
+
+/* RFC 1071: to 16 bits. */
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
 
 #endif

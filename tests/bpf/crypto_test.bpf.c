@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
-/* The primitives alone: the packet is a job (below) and its input; the program leaves the output in place. */
+/* The primitives alone: the packet is a job (below) and its input; the program leaves the output in place, and the sum of
+ * what was sealed in front.
+ */
 #include "../../bpf/chacha20poly1305.h"
 
 struct job {
@@ -24,7 +26,10 @@ int seal(struct xdp_md *ctx)
 	if (job_of(ctx, &job))
 		return XDP_ABORTED;
 	__u32 from = sizeof(job) + job.shift;
-	return aead_seal(ctx, &job.key, from, sizeof(job), job.length, job.padded) ? XDP_DROP : XDP_PASS;
+	int sum = aead_seal(ctx, &job.key, from, sizeof(job), job.length, job.padded);
+	if (sum < 0)
+		return XDP_DROP;
+	return bpf_xdp_store_bytes(ctx, 0, &sum, sizeof(sum)) ? XDP_DROP : XDP_PASS;
 }
 
 SEC("xdp")
@@ -59,7 +64,7 @@ int tag(struct xdp_md *ctx)
 	if (job_of(ctx, &job))
 		return XDP_ABORTED;
 	__builtin_memcpy(poly.key, job.key.key, sizeof(poly.key));
-	if (poly1305(ctx, &poly, sizeof(job), job.length))
+	if (poly1305(ctx, &poly, sizeof(job), job.length) < 0)
 		return XDP_ABORTED;
 	return bpf_xdp_store_bytes(ctx, sizeof(job) + job.length, poly.tag, sizeof(poly.tag)) ? XDP_DROP : XDP_PASS;
 }

@@ -37,7 +37,13 @@ def _seal(program: Program, key: bytes, nonce: int, plain: bytes, padded: int) -
     verdict, out, _ = program.test_run(frame)
     assert verdict == XDP_PASS
     assert len(out) == len(frame) == _JOB + padded + 16
+    assert int.from_bytes(out[:4], "little") % 0xFFFF == _sum(out[_JOB:]) % 0xFFFF
     return out[_JOB:]
+
+
+def _sum(data: bytes) -> int:
+    """RFC 1071, before it is folded: zero and 0xffff are the same."""
+    return int.from_bytes(data + bytes(-len(data) % 2), "little") % 0xFFFF
 
 
 def _reference(key: bytes, nonce: int, plain: bytes) -> bytes:
