@@ -1,11 +1,11 @@
 """Writes chacha20rounds.h: `python bpf/chacha20rounds.py > bpf/chacha20rounds.h`.
 
 A double round has 96 steps on 16 words, and BPF has ten registers. The order below was found by trying some
-hundred thousand on an AMD EPYC (Zen 4), as the x86-64 instructions that the kernel's JIT makes of them: 43 cycles
-a double round, where the compiler's order and registers take 51. What is given up is the word needed last
-(L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", 1966); it is stored where it
-has changed. After a double round the words are in other registers than before: the next one takes them from
-there. It is no loop, whose end the CPU would mistake in every block.
+hundred thousand on an AMD EPYC (Zen 4), as the x86-64 instructions that the kernel's JIT makes of them: 44
+cycles a double round, where the compiler's order and registers take 51. What is given up is the word needed
+last (L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", 1966); it is stored
+where it has changed. After a double round the words are in other registers than before: the next one takes
+them from there. It is no loop, whose end the CPU would mistake in every block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -103,7 +103,7 @@ def _repeated() -> tuple[Registers, _Steps]:
 
 
 def _arguments(start: Registers, end: Registers) -> Iterator[str]:
-    """The registers for each double round, and for what follows: each begins with what the one before left where."""
+    """The registers for each double round and for what follows: where the one before left the words."""
     now = {register: register for register in _REGISTERS}
     for _ in range(DOUBLES + 1):
         yield ", ".join(str(now[register]) for register in _REGISTERS)
