@@ -1,11 +1,11 @@
 """Writes chacha20rounds.h: `python bpf/chacha20rounds.py > bpf/chacha20rounds.h`.
 
-A double round has 96 steps on 16 words, and BPF has ten registers. The order below was found by trying some
-hundred thousand on an AMD EPYC (Zen 4), as the x86-64 instructions that the kernel's JIT makes of them: 44
-cycles a double round, where the compiler's order and registers take 51. What is given up is the word needed
-last (L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", 1966); it is stored
-where it has changed. After a double round the words are in other registers than before: the next one takes
-them from there. It is no loop, whose end the CPU would mistake in every block.
+A double round has 96 steps on 16 words, and BPF has ten registers. The order below was found by measuring
+some ten thousand on an AMD EPYC (Zen 4), as the x86-64 instructions that the kernel's JIT makes of them:
+the compiler's order and registers take over a tenth longer. What is given up is the word needed last (L.
+A. Belady, "A study of replacement algorithms for a virtual-storage computer", 1966); it is stored where
+it has changed. After a double round the words are in other registers than before: the next one takes them
+from there. It is no loop, whose end the CPU would mistake in every block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -92,7 +92,7 @@ class _Steps:
 
 
 def _repeated() -> tuple[Registers, _Steps]:
-    """A double round that ends with the words in registers with which it began, and where they were then."""
+    """A double round that ends with the same words in registers as it began, and where they were then."""
     steps, start = _double(), Registers()
     for _ in range(10):
         made = _Steps(steps, steps, start)

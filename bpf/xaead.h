@@ -27,7 +27,7 @@ __noinline int hchacha20(struct xaead_job *j, struct chacha_key *k)
 	if (!j || !k)
 		return -1;
 	__u32 x[16] = {
-		0x61707865, 0x3320646e, 0x79622d32, 0x6b206574,
+		CHACHA_0, CHACHA_1, CHACHA_2, CHACHA_3,
 		j->key[0], j->key[1], j->key[2], j->key[3], j->key[4], j->key[5], j->key[6], j->key[7],
 		j->nonce[0], j->nonce[1], j->nonce[2], j->nonce[3],
 	};
@@ -47,7 +47,7 @@ static __always_inline void poly_words(struct poly_state *p, const __u32 *w)
 	poly_block(p, w[0], w[1], w[2], w[3]);
 }
 
-/* Not inlined: the stack of this and that of chacha20_block are not needed at the same time. */
+/* Not inlined: the stack of this and that of chacha20_one_block are not needed at the same time. */
 __noinline int xaead_tag(struct xaead_job *j)
 {
 	struct poly_state p = {};
