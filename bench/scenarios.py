@@ -67,9 +67,9 @@ def _rtt_busy(pair: Pair, seconds: int) -> dict[str, float]:
 
 
 def busy_seconds() -> float:
-    """CPU time of the whole machine that was not idle."""
-    fields = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-    return (sum(fields) - fields[3] - fields[4]) / 100
+    """CPU time of the whole machine that was not idle, nor taken by a hypervisor for others."""
+    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / 100
 
 
 def _cpu(pair: Pair, seconds: int) -> dict[str, float]:
