@@ -9,6 +9,7 @@ _SOURCES = (
     "aead_avx2",
     "aead_avx512",
     "coalesce",
+    "connected",
     "events",
     "inner",
     "module",

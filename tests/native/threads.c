@@ -2,7 +2,8 @@
 /* The TUN's way from one thread of a queue to the other and back, under ThreadSanitizer: threads ROUNDS.
  *
  * Packets go out through a pump with little to do (one thread), then with much (two), and so on. Each must leave, in
- * order, whoever carries it; and each way must have been taken.
+ * order, whoever carries it; and each way must have been taken. The socket that
+ * is connected meanwhile is used by both.
  */
 #include "pump.h"
 
@@ -81,6 +82,22 @@ static void expect_joined(const struct queue *q, bool joined, const char *otherw
 		fail(otherwise);
 }
 
+/* Whether a connected socket has our port, by the kernel's table. */
+static bool is_connected(const struct sockaddr_in *at)
+{
+	FILE *table = fopen("/proc/self/net/udp", "r");
+	char line[256];
+	unsigned port, state;
+	bool found = false;
+
+	while (table && fgets(line, sizeof(line), table))
+		if (sscanf(line, " %*d: %*x:%x %*x:%*x %x", &port, &state) == 2)
+			found |= port == ntohs(at->sin_port) && state == 1;
+	if (table)
+		fclose(table);
+	return found;
+}
+
 int main(int argc, char **argv)
 {
 	static struct pump p;
@@ -106,6 +123,7 @@ int main(int argc, char **argv)
 	near->created = far->created = boot_ns();
 	p.sessions[5] = peer->current = near;
 	q->udp4 = loopback(&near_at);
+	setsockopt(q->udp4, IPPROTO_IP, IP_PKTINFO, &(int){ 1 }, sizeof(int));
 	if (!threads_begin(&p))
 		return 2;
 	for (int round = argc > 1 ? atoi(argv[1]) : 5; round; round--) {
@@ -117,6 +135,8 @@ int main(int argc, char **argv)
 			usleep(5000);
 		}
 		expect_joined(q, true, "two threads for little");
+		if (!is_connected(&near_at))
+			fail("no socket was connected");
 		for (int n = 0; n < 20; n++) {
 			for (int burst = 0; burst < 100; burst++)
 				send_inner(tun[1]);

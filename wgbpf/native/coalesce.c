@@ -8,23 +8,20 @@
 
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 enum { NEEDS_CSUM = 1 };
 enum { GSO_TCPV4 = 1, GSO_TCPV6 = 4, GSO_UDP_L4 = 5 };
 enum { PSH = 0x08, ACK = 0x10 };
 
-static void write_tun(struct queue *q, const struct iovec *iov, int n, unsigned packets)
-{
-	if (writev(q->tun, iov, n) < 0)
-		count(q->pump, RX_INTERFACE_FULL, packets);
-}
-
+/* The header of the message, in front of the packet, is not needed any more. */
 static void write_single(struct queue *q, uint8_t *packet, size_t size)
 {
-	static uint8_t none[VNET_HEADER];
-	struct iovec iov[2] = { { none, VNET_HEADER }, { packet, size } };
+	size_t before = q->pump->vnet ? VNET_HEADER : 0;
 
-	write_tun(q, q->pump->vnet ? iov : iov + 1, q->pump->vnet ? 2 : 1, 1);
+	memset(packet - before, 0, before);
+	if (write(q->tun, packet - before, before + size) < 0)
+		count(q->pump, RX_INTERFACE_FULL, 1);
 }
 
 static void flush_bundle(struct queue *q, struct bundle *b)
@@ -61,7 +58,8 @@ static void flush_bundle(struct queue *q, struct bundle *b)
 	iov[0] = (struct iovec){ vnet, sizeof(vnet) };
 	for (unsigned n = 0; n < b->count; n++)
 		iov[n + 1] = (struct iovec){ b->piece[n].data, b->piece[n].size };
-	write_tun(q, iov, (int)b->count + 1, b->count);
+	if (writev(q->tun, iov, (int)b->count + 1) < 0)
+		count(q->pump, RX_INTERFACE_FULL, b->count);
 }
 
 void deliver_flush(struct queue *q)
@@ -152,7 +150,7 @@ static void join(struct bundle *a, uint8_t *packet, size_t payload)
 		a->first[a->ip_header + 13] |= flags & PSH;
 }
 
-/* Takes a packet that lies in the arena and stays there until deliver_flush. */
+/* Takes a packet that lies in the arena, behind the header of its message, and stays there until deliver_flush. */
 void deliver(struct queue *q, uint8_t *packet, size_t size)
 {
 	const struct pump *p = q->pump;

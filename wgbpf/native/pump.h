@@ -12,6 +12,7 @@
 #define WGBPF_PUMP_H
 
 #include <netinet/in.h>
+#include <sys/socket.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -142,10 +143,13 @@ struct queue {
 	int tun, udp4, udp6;
 	int epoll, parted_fd;
 	bool joined; /* the receiving thread has the TUN and what is for sending; threads.c */
+	int connected; /* a socket for one peer, or -1; changes only while joined, and then by the receiving thread */
 	/* of the thread that has the TUN */
 	uint8_t *tun_buffer, *header; /* `header`: of the super-packet that is being cut */
 	struct outbox outbox;
 	struct known_route destination;
+	struct path connected_to, steady; /* of `connected` (family 0: send nothing by it), and where the last message went */
+	unsigned steadily; /* how many in a row */
 	struct aead_scratch *sealing;
 	int sent_last; /* packets in the last batch */
 	uint64_t sent; /* load_units */
@@ -157,6 +161,7 @@ struct queue {
 	struct bundle bundles[BUNDLES];
 	struct known_route source;
 	struct aead_scratch *opening;
+	struct path heard; /* where the last datagram came from */
 	int received_last;
 	uint64_t received, looked_in;
 };
@@ -164,7 +169,7 @@ struct queue {
 /* What a thread that looked at the TUN does next; LATER: it is down, GONE: it exists no more. */
 enum look { LOOK_WAIT, LOOK_AGAIN, LOOK_LATER, LOOK_GONE };
 
-enum { READY_UDP4 = 1, READY_UDP6 = 2, READY_TUN = 4, READY_ALL = 7 };
+enum { READY_UDP4 = 1, READY_UDP6 = 2, READY_CONNECTED = 4, READY_TUN = 8 };
 
 struct pump {
 	const struct aead *aead;
@@ -244,7 +249,12 @@ void event_push(struct pump *p, enum event_kind kind, uint32_t number, const str
 struct event *event_take(struct pump *p);
 void note_active(struct pump *p);
 
+/* connected.c */
+int connected_socket(struct queue *q, const struct path *path);
+void connect_when_steady(struct queue *q);
+
 /* outbox.c */
+socklen_t to_sockaddr(uint8_t family, const uint8_t *address, uint16_t port, uint32_t scope, struct sockaddr_storage *out);
 struct path peer_path(struct pump *p, const struct peer *peer);
 void outbox_flush(struct queue *q, struct outbox *o);
 
@@ -272,6 +282,7 @@ struct arrival {
 	uint64_t now;
 };
 void receive_datagram(struct queue *q, uint8_t *data, size_t size, const struct arrival *a);
+bool receive(struct queue *q, int fd, uint64_t now);
 bool receive_batch(struct queue *q, unsigned ready, bool again, int *datagrams);
 
 /* coalesce.c */

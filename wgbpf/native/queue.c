@@ -34,7 +34,7 @@ bool queue_begin(struct pump *p, int tun)
 
 	q->pump = p;
 	q->tun = tun;
-	q->udp4 = q->udp6 = q->epoll = q->parted_fd = -1;
+	q->udp4 = q->udp6 = q->connected = q->epoll = q->parted_fd = -1;
 	q->tun_buffer = malloc(MAX_PACKET + VNET_HEADER + 64);
 	q->header = malloc(MAX_PACKET);
 	/* Room for one message behind a full box: it is sealed there before it is known to be too much. */

@@ -195,7 +195,7 @@ static void read_source(const struct sockaddr_storage *source, struct path *from
 }
 
 /* False when there is nothing to receive. */
-static bool receive(struct queue *q, int fd, uint64_t now)
+bool receive(struct queue *q, int fd, uint64_t now)
 {
 	_Alignas(struct cmsghdr) uint8_t control[256];
 	struct sockaddr_storage source;
@@ -220,6 +220,7 @@ static bool receive(struct queue *q, int fd, uint64_t now)
 		a.segment = (size_t)size;
 	__atomic_store_n(&q->received, q->received + load_units((size_t)size), __ATOMIC_RELAXED);
 	q->arena_used += ((size_t)size + 63) & ~(size_t)63;
+	q->heard = a.from;
 	receive_datagram(q, data, (size_t)size, &a);
 	return true;
 }
@@ -227,13 +228,13 @@ static bool receive(struct queue *q, int fd, uint64_t now)
 /* From the sockets that are ready until they have no more. True: worth another look before waiting. */
 bool receive_batch(struct queue *q, unsigned ready, bool again, int *datagrams)
 {
-	const int sockets[2] = { q->udp4, q->udp6 };
+	const int sockets[3] = { q->udp4, q->udp6, q->connected };
 	uint64_t now = boot_ns();
 	bool rested = !again && now - q->looked_in > REST;
 	int total = 0, most = rested ? 1 : BATCH;
 
-	for (int i = 0; i < 2; i++) {
-		if (sockets[i] < 0 || !(ready & READY_UDP4 << i))
+	for (int i = 0; i < 3; i++) {
+		if (!(ready & READY_UDP4 << i))
 			continue;
 		q->looked_in = now;
 		for (int n = 0; n < most && receive(q, sockets[i], now); n++) {

@@ -126,12 +126,12 @@ static void *tx_main(void *arg)
 }
 
 /* What is ready, as READY_ bits. */
-static unsigned wait_for(const struct queue *q)
+static unsigned wait_for(const struct queue *q, int timeout)
 {
-	struct epoll_event events[4];
+	struct epoll_event events[5];
 	unsigned ready = 0;
 
-	for (int n = epoll_wait(q->epoll, events, 4, -1); n > 0; n--)
+	for (int n = epoll_wait(q->epoll, events, 5, timeout); n > 0; n--)
 		ready |= events[n - 1].data.u32;
 	return ready;
 }
@@ -144,13 +144,14 @@ static void *rx_main(void *arg)
 
 	while (!__atomic_load_n(&p->stopping, __ATOMIC_RELAXED)) {
 		/* After work it looks again before it asks to be woken. */
-		unsigned ready = again ? READY_ALL : wait_for(q);
+		unsigned ready = wait_for(q, again ? 0 : -1);
 		pthread_rwlock_rdlock(&p->lock);
 		int datagrams = 0;
 		bool more = ready & ~READY_TUN && receive_batch(q, ready, again, &datagrams);
 		if (joined(q)) {
 			enum look look = ready & READY_TUN || datagrams ? send_batch(q, again) : LOOK_WAIT;
 			more |= look == LOOK_AGAIN;
+			connect_when_steady(q);
 			/* What a TUN that is down or gone asks for is the sending thread's. */
 			if (look == LOOK_LATER || look == LOOK_GONE)
 				part(q);
@@ -181,7 +182,11 @@ static void queue_disconnect(struct queue *q)
 		close(q->epoll);
 	if (q->parted_fd >= 0)
 		close(q->parted_fd);
-	q->epoll = q->parted_fd = -1;
+	if (q->connected >= 0)
+		close(q->connected);
+	q->epoll = q->parted_fd = q->connected = -1;
+	q->connected_to = (struct path){ 0 };
+	q->steadily = 0;
 }
 
 static void stop_and_join(struct pump *p, unsigned count)
