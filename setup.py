@@ -8,6 +8,7 @@ _SOURCES = (
     "aead",
     "aead_avx2",
     "aead_avx512",
+    "affinity",
     "coalesce",
     "connected",
     "events",

@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -164,6 +165,10 @@ struct queue {
 	struct path heard; /* where the last datagram came from */
 	int received_last;
 	uint64_t received, looked_in;
+	int home, schedstat; /* affinity.c */
+	cpu_set_t allowed;
+	unsigned until_look;
+	uint64_t waited, slices, home_since, away, away_until;
 };
 
 /* What a thread that looked at the TUN does next; LATER: it is down, GONE: it exists no more. */
@@ -252,6 +257,12 @@ void note_active(struct pump *p);
 /* connected.c */
 int connected_socket(struct queue *q, const struct path *path);
 void connect_when_steady(struct queue *q);
+
+/* affinity.c */
+void affinity_begin(struct queue *q);
+void affinity_end(struct queue *q);
+void affinity_follow(struct queue *q);
+void affinity_release(struct queue *q);
 
 /* outbox.c */
 socklen_t to_sockaddr(uint8_t family, const uint8_t *address, uint16_t port, uint32_t scope, struct sockaddr_storage *out);

@@ -44,6 +44,7 @@ static void part(struct queue *q)
 {
 	uint64_t one = 1;
 
+	affinity_release(q);
 	watch(q->epoll, EPOLL_CTL_DEL, q->tun, 0);
 	mark(q, q->looked_out);
 	__atomic_store_n(&q->joined, false, __ATOMIC_RELEASE);
@@ -142,6 +143,7 @@ static void *rx_main(void *arg)
 	struct pump *p = q->pump;
 	bool again = false;
 
+	affinity_begin(q);
 	while (!__atomic_load_n(&p->stopping, __ATOMIC_RELAXED)) {
 		/* After work it looks again before it asks to be woken. */
 		unsigned ready = wait_for(q, again ? 0 : -1);
@@ -152,6 +154,8 @@ static void *rx_main(void *arg)
 			enum look look = ready & READY_TUN || datagrams ? send_batch(q, again) : LOOK_WAIT;
 			more |= look == LOOK_AGAIN;
 			connect_when_steady(q);
+			if (datagrams)
+				affinity_follow(q);
 			/* What a TUN that is down or gone asks for is the sending thread's. */
 			if (look == LOOK_LATER || look == LOOK_GONE)
 				part(q);
@@ -161,6 +165,7 @@ static void *rx_main(void *arg)
 		pthread_rwlock_unlock(&p->lock);
 		again = more;
 	}
+	affinity_end(q);
 	return NULL;
 }
 
