@@ -2,13 +2,14 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from .lab import Lab, wait_until
-from .nodes import Wgbpf, WireguardGo
-from .traffic import iperf3
+from .nodes import Wgbpf
+from .traffic import PingFlow, iperf3
 
 pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is only one CPU")
 
@@ -24,19 +25,41 @@ def _bound(node: Wgbpf) -> list[int]:
 def test_it_is_bound_while_it_is_quiet_and_free_under_load(lab: Lab) -> None:
     a, b = lab.host("a"), lab.host("b")
     lab.link(a, b)
-    ours, theirs = Wgbpf(lab, a, 1), WireguardGo(lab, b, 2)
-    ours.add_peer(theirs, 4)
-    theirs.add_peer(ours, 4)
-    ours.start()
-    theirs.start()
-    assert not _bound(ours)
+    left, right = Wgbpf(lab, a, 1), Wgbpf(lab, b, 2)
+    for node, other in ((left, right), (right, left)):
+        node.add_peer(other, 4)
+        node.options = ("--queues", "1")
+        node.start()
+    assert not _bound(left)
+    flow = PingFlow(a, right.inner4, 0.01)
+    # Where it has to wait behind other work it goes elsewhere, for seconds at most.
+    wait_until(lambda: len(_bound(left)) == 1, 30, "the thread stays where datagrams arrive")
+    flow.stop()
+    iperf3(a, b, right.inner4, seconds=1)
+    assert not _bound(left)
+    flow = PingFlow(a, right.inner4, 0.01)
+    wait_until(lambda: len(_bound(left)) == 1, 30, "the thread stays there again")
+    flow.stop()
 
-    def is_bound() -> bool:
-        # Beside other work it goes elsewhere for ten seconds.
-        a.ping(theirs.inner4, 60, 0.01)
-        return len(_bound(ours)) == 1
 
-    wait_until(is_bound, 30, "the thread stays where datagrams arrive")
-    iperf3(a, b, theirs.inner4, seconds=1)
-    assert not _bound(ours)
-    wait_until(is_bound, 30, "the thread stays there again")
+def test_what_the_operator_chose_is_kept(lab: Lab) -> None:
+    """All threads are told to use one CPU, then both, while one of them is bound."""
+    a, b = lab.host("a"), lab.host("b")
+    lab.link(a, b)
+    left, right = Wgbpf(lab, a, 1), Wgbpf(lab, b, 2)
+    for node, other in ((left, right), (right, left)):
+        node.add_peer(other, 4)
+        node.options = ("--queues", "1")
+        node.start()
+    cpus = sorted(os.sched_getaffinity(0))
+    assert left.process is not None
+    threads = [int(task.name) for task in Path(f"/proc/{left.process.pid}/task").iterdir()]
+    for chosen in ({cpus[-1]}, set(cpus[:2])):
+        flow = PingFlow(a, right.inner4, 0.01)
+        for thread in threads:
+            os.sched_setaffinity(thread, chosen)
+        time.sleep(1)
+        assert all(os.sched_getaffinity(thread) <= chosen for thread in threads)
+        flow.stop()
+        iperf3(a, b, right.inner4, seconds=1)
+        assert all(os.sched_getaffinity(thread) == chosen for thread in threads)

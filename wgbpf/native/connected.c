@@ -21,6 +21,8 @@
 
 /* So many messages in a row to one peer are worth the calls that connecting takes. */
 #define STEADY 16
+/* By then its last datagram may be on another queue. */
+#define HEARD_NS 1000000000ull
 
 static bool same(const struct path *a, const struct path *b)
 {
@@ -84,17 +86,35 @@ static bool bind_beside(const struct queue *q, int own, int fd, const struct pat
 
 	if (getsockname(own, (void *)&at, &size))
 		return false;
-	uint16_t port = ntohs(path->family == AF_INET ? ((struct sockaddr_in *)&at)->sin_port : ((struct sockaddr_in6 *)&at)->sin6_port);
-	size = to_sockaddr(path->family, path->local, port, path->ifindex, &at);
+	/* The port is in the same place for both families. */
+	size = to_sockaddr(path->family, path->local, ntohs(((struct sockaddr_in *)&at)->sin_port), path->ifindex, &at);
 	/* Nobody else shall have the port: it is shared for as long as this takes, where queues do not share it anyway. */
 	bound = set(own, SOL_SOCKET, SO_REUSEPORT, 1) && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) && !bind(fd, (void *)&at, size);
+	set(fd, SOL_SOCKET, SO_REUSEPORT, 0);
 	if (q->pump->queue_count == 1)
 		set(own, SOL_SOCKET, SO_REUSEPORT, 0);
 	return bound && set(fd, SOL_SOCKET, SO_BINDTOIFINDEX, (int)path->ifindex);
 }
 
+/* Nothing is lost: what comes from now on comes to the other sockets, what has come is received. */
+static void retire(struct queue *q, int fd)
+{
+	struct sockaddr_storage self;
+	socklen_t size = sizeof(self);
+	uint64_t now = boot_ns();
+
+	/* The name first: without its interface a link-local address is none to connect to. */
+	if (!getsockname(fd, (void *)&self, &size) && set(fd, SOL_SOCKET, SO_BINDTOIFINDEX, 0))
+		(void)!connect(fd, (void *)&self, size);
+	for (int n = 0; n < 4 * BATCH && receive(q, fd, now); n++)
+		;
+	deliver_flush(q);
+	epoll_ctl(q->epoll, EPOLL_CTL_DEL, fd, NULL);
+	close(fd);
+}
+
 /* A socket, or -1. */
-static int connect_to(const struct queue *q, const struct path *path)
+static int connect_to(struct queue *q, const struct path *path)
 {
 	int own = path->family == AF_INET ? q->udp4 : q->udp6, fd = socket(path->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct epoll_event e = { .events = EPOLLIN, .data.u32 = READY_CONNECTED };
@@ -106,35 +126,19 @@ static int connect_to(const struct queue *q, const struct path *path)
 	if (copy_options(own, fd, path->family) && bind_beside(q, own, fd, path) && !connect(fd, (void *)&to, size) &&
 	    !epoll_ctl(q->epoll, EPOLL_CTL_ADD, fd, &e))
 		return fd;
-	close(fd);
+	retire(q, fd);
 	return -1;
-}
-
-/* Nothing is lost: what comes from now on comes to the other sockets, what has come is received. */
-static void disconnect(struct queue *q)
-{
-	struct sockaddr_storage self;
-	socklen_t size = sizeof(self);
-
-	if (q->connected < 0)
-		return;
-	if (set(q->connected, SOL_SOCKET, SO_BINDTOIFINDEX, 0) && !getsockname(q->connected, (void *)&self, &size))
-		(void)!connect(q->connected, (void *)&self, size);
-	while (receive(q, q->connected, q->looked_in))
-		;
-	deliver_flush(q);
-	epoll_ctl(q->epoll, EPOLL_CTL_DEL, q->connected, NULL);
-	close(q->connected);
-	q->connected = -1;
 }
 
 /* By the receiving thread, while it has the TUN. With several queues a peer's datagrams come to one of them: that one. */
 void connect_when_steady(struct queue *q)
 {
-	if (q->steadily != STEADY || !q->steady.local_family || !same(&q->steady, &q->heard))
+	if (q->steadily != STEADY || !q->steady.local_family || !same(&q->steady, &q->heard) ||
+	    q->looked_out - q->heard_at > HEARD_NS)
 		return;
 	q->steadily++; /* not again, if this fails */
-	disconnect(q);
+	if (q->connected >= 0)
+		retire(q, q->connected);
 	q->connected_to = (struct path){ 0 };
 	q->connected = connect_to(q, &q->steady);
 	if (q->connected >= 0)

@@ -65,11 +65,12 @@ static int transmit(int fd, const struct outbox *o, uint8_t *data, size_t size, 
 		add_control(&m, sizeof(control), SOL_UDP, UDP_SEGMENT, &(uint16_t){ (uint16_t)o->segment_size }, 2);
 	if (ds)
 		add_control(&m, sizeof(control), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &ds, sizeof(ds));
+	/* IPv6 sends by a connected socket whose address is gone, unless it is told the address again. */
 	if (way == STICKY && v4) {
 		struct in_pktinfo info = { .ipi_ifindex = (int)o->path.ifindex };
 		memcpy(&info.ipi_spec_dst, o->path.local, 4);
 		add_control(&m, sizeof(control), IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
-	} else if (way == STICKY) {
+	} else if (way != BY_ROUTE && !v4) {
 		struct in6_pktinfo info = { .ipi6_ifindex = o->path.ifindex };
 		memcpy(&info.ipi6_addr, o->path.local, 16);
 		add_control(&m, sizeof(control), IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));

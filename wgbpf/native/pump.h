@@ -14,7 +14,6 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -162,12 +161,12 @@ struct queue {
 	struct bundle bundles[BUNDLES];
 	struct known_route source;
 	struct aead_scratch *opening;
-	struct path heard; /* where the last datagram came from */
+	struct path heard; /* where the last authentic datagram came from, and when */
+	uint64_t heard_at;
 	int received_last;
 	uint64_t received, looked_in;
 	int home, schedstat; /* affinity.c */
-	cpu_set_t allowed;
-	unsigned until_look;
+	unsigned until_look, elsewhere;
 	uint64_t waited, slices, home_since, away, away_until;
 };
 
@@ -261,7 +260,7 @@ void connect_when_steady(struct queue *q);
 /* affinity.c */
 void affinity_begin(struct queue *q);
 void affinity_end(struct queue *q);
-void affinity_follow(struct queue *q);
+void affinity_follow(struct queue *q, bool came);
 void affinity_release(struct queue *q);
 
 /* outbox.c */

@@ -146,6 +146,10 @@ void receive_datagram(struct queue *q, uint8_t *data, size_t size, const struct 
 		}
 		at += one;
 	} while (at < size);
+	if (t.authentic) {
+		q->heard = a->from;
+		q->heard_at = a->now;
+	}
 	finish(q->pump, &t, a->now);
 }
 
@@ -220,7 +224,6 @@ bool receive(struct queue *q, int fd, uint64_t now)
 		a.segment = (size_t)size;
 	__atomic_store_n(&q->received, q->received + load_units((size_t)size), __ATOMIC_RELAXED);
 	q->arena_used += ((size_t)size + 63) & ~(size_t)63;
-	q->heard = a.from;
 	receive_datagram(q, data, (size_t)size, &a);
 	return true;
 }

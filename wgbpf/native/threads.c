@@ -154,8 +154,6 @@ static void *rx_main(void *arg)
 			enum look look = ready & READY_TUN || datagrams ? send_batch(q, again) : LOOK_WAIT;
 			more |= look == LOOK_AGAIN;
 			connect_when_steady(q);
-			if (datagrams)
-				affinity_follow(q);
 			/* What a TUN that is down or gone asks for is the sending thread's. */
 			if (look == LOOK_LATER || look == LOOK_GONE)
 				part(q);
@@ -163,6 +161,8 @@ static void *rx_main(void *arg)
 				part_when_busy(q);
 		}
 		pthread_rwlock_unlock(&p->lock);
+		if (joined(q))
+			affinity_follow(q, ready & READY_CONNECTED);
 		again = more;
 	}
 	affinity_end(q);
