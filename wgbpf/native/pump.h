@@ -12,13 +12,18 @@
 #define WGBPF_PUMP_H
 
 #include <netinet/in.h>
-#include <sys/socket.h>
+#include <netinet/udp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "aead.h"
+
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 
 #define DATA_HEADER 16
 #define DATA_OVERHEAD (DATA_HEADER + TAG_SIZE)

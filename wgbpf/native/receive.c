@@ -3,13 +3,7 @@
 #include "pump.h"
 
 #include <errno.h>
-#include <netinet/udp.h>
 #include <string.h>
-#include <sys/socket.h>
-
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
 
 static uint64_t little(const uint8_t *p, int bytes)
 {
